@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Config, knob
-from ..core import atomic_path
+from ..core import save_tensors
 from .pool import GeM
 
 from dataclasses import dataclass
@@ -114,9 +114,8 @@ def save_model(model: Embedder, path):
     "Weights as safetensors, with the model's settings in the header; replaces the file whole or not at all."
     import json
     from dataclasses import asdict
-    from safetensors.torch import save_file
     sd = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic_path(path) as tmp: save_file(sd, tmp, metadata={"model": json.dumps(asdict(model.cfg))})
+    save_tensors(path, sd, {"model": json.dumps(asdict(model.cfg))})
 
 def load_model(path) -> Embedder:
     "A model that `save_model` wrote, with its settings."
