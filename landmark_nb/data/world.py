@@ -296,7 +296,7 @@ def write_world(cfg: WorldConfig, root: str | Path = "worlds",  # below this fol
         folder, poses, names = task
         rough = poses.note == "camera"
         for image, name, q in zip(draw_views(cfg, city, poses), names, np.where(rough, 45, cfg.quality)):
-            tmp = folder / f".{name}.part"
+            tmp = folder / f".{name}.{os.getpid()}.part"
             Image.fromarray(image).save(tmp, "JPEG", quality=int(q))
             os.replace(tmp, folder / name)
         bar.update(len(names))
