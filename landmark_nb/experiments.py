@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'FREE', 'NS', 'DataConfig', 'PartitionConfig', 'RunConfig', 'CosPlaceRecipe', 'configure',
            'notebook_parameters', 'home', 'settings_table', 'Prepared', 'locate', 'choose_groups', 'prepare', 'measure',
            'plain', 'pick_device', 'steps_of', 'fit', 'Result', 'run', 'describe_images', 'interesting',
-           'write_run_report']
+           'write_run_report', 'search_folders']
 
 # %% ../nbs/03_experiments.ipynb #568db743
 import contextlib, difflib, math, os, time, types
@@ -347,3 +347,23 @@ def write_run_report(res: Result) -> Path:
     cards += [(f"{len(prep.train):,}", "training images"), (f"{sum(i.n_classes for i in prep.images.values()):,}", f"classes in {len(prep.groups)} groups"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
     from landmark_nb import __version__
     return write_report(res.report, f"{cfg['recipe']} on {Path(cfg['data']).name}", f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
+
+# %% ../nbs/03_experiments.ipynb #6515c370
+def search_folders(database,                    # folder of photographs to search in
+                   queries,                     # folder of photographs to search for
+                   trunk: str = "tf_efficientnet_lite0",
+                   weights: str = "imagenet",   # as in ModelConfig; or a model of ours, such as best.safetensors, with trunk=""
+                   size: int = 384,             # pixels of the square that images are resized to
+                   k: int = 5,                  # nearest images wanted
+                   store=None,                  # folder that keeps the descriptors, for large folders
+                   progress: bool = True):
+    "Manifests of both folders and the `Ranking` of the k nearest database images of each query."
+    from landmark_nb.data.places import read_folder
+    from landmark_nb.models.embed import Embedder, load_model
+    from landmark_nb.search.knn import knn
+    from landmark_nb.search.store import extract
+    d, q = read_folder(database), read_folder(queries)
+    model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)
+    model.to(pick_device("auto"))
+    get = lambda m, name: extract(model, m, size, store and Path(store) / name, batch=16, desc=name, progress=progress)
+    return d, q, knn(get(q, "queries"), get(d, "database"), min(k, len(d)))

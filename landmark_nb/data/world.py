@@ -25,14 +25,14 @@ class WorldConfig:
     seed: int = 0          # another seed, another city
     size: int = 128        # pixels, the side of a square image
     train_blocks: int = 6  # blocks of the training part, west to east
-    val_blocks: int = 2    # blocks of the validation part, east of it
+    val_blocks: int = 1    # blocks of the validation part, east of it
     test_blocks: int = 2   # blocks of the test part, east of that
     rows: int = 5          # blocks, south to north
     years: int = 3         # captures of the training part, each with its light, season and cars
     spacing: float = 5.    # metres between two panoramas of a training capture
     database_spacing: float = 10.  # metres between two panoramas of a database
     headings: int = 8      # images cut from one panorama
-    val_queries: int = 100 # queries of the validation part
+    val_queries: int = 200 # queries of the validation part
     test_queries: int = 400  # queries of the test part, a quarter for each condition
     designs: int = 28      # facades to choose from: the fewer, the more streets look alike
     quality: int = 90      # JPEG quality of train and database

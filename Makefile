@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test lab setup export clean hooks bench
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    draw a city, train, measure, write a report (10 minutes on 2 cores, after the first installation)"
+	@echo "make test    every check: notebooks, tests, command lines"
+	@echo "make lab     open JupyterLab at the tutorials"
+	@echo "make bench   the benchmarks"
+	@echo "make clean   remove what the commands above made, but for .venv"
+
+.venv/.ready: settings.ini setup.py constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed (on Debian: apt install python3.11 python3.11-venv; or name another one of at least 3.11: make PYTHON=python3.12 ...)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "error: could not make .venv (on Debian: apt install python3.11-venv)"; rm -rf .venv; exit 1; }
+	@echo "installing (PyTorch is several GB; once)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev]"
+	@touch $@
+
+setup: .venv/.ready
+
+demo: setup
+	@mkdir -p runs/demo-cosplace
+	papermill nbs/train.ipynb runs/demo-cosplace/train.ipynb -p data demo -p out runs/demo-cosplace \
+	  --no-progress-bar --log-level WARNING --stdout-file >(cat) --stderr-file >(cat >&2)
+	@echo "report: runs/demo-cosplace/report.html"
+
+test: setup
+	@.ci/checks
+
+lab: setup
+	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1
+
+hooks: setup
+	nbdev_install_hooks
+
+export: setup
+	nbdev_export && nbdev_clean && python -m tools.readme
+
+bench: setup
+	@for b in benchmarks/*.py; do echo "== $$b"; python $$b || exit 1; done
+
+clean:
+	rm -rf runs worlds build dist *.egg-info .pytest_cache .hypothesis test-artefacts
