@@ -34,7 +34,7 @@ test: setup
 	@.ci/checks
 
 lab: setup
-	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1
+	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root)
 
 hooks: setup
 	nbdev_install_hooks

@@ -78,7 +78,7 @@ _WORLDS = dict(
     demo=dict())                                               # WorldConfig's defaults
 _DRAWN = dict(
     smoke=dict(image_size=48, M=16., alpha=90., N=2, min_images=2, trunk="tf_efficientnet_lite0", weights="none", dim=64, freeze=0, groups=2, batch_size=8, steps=4, iterations=4, lr=1e-3, log_every=1),
-    demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=4, batch_size=32, steps=60, iterations=12, lr=3e-4, log_every=1))
+    demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=45, iterations=16, lr=5e-4, eval_every=90, log_every=1))
 
 # settings that may change when a run goes on
 FREE = ("out", "worlds", "device", "loader_workers", "eval_batch", "log_every", "checkpoint_minutes", "before", "test", "index", "iterations", "hours", "bad_limit")
@@ -131,12 +131,13 @@ def locate(recipe) -> Path:
     return write_world(WorldConfig(**_WORLDS[recipe.data.data]), recipe.run.worlds)
 
 def choose_groups(p, n: int, batch: int) -> list:
-    "The first n groups by (u, v, w) that have at least a batch of classes. Raises `ValueError` where there are fewer."
+    """n groups that have at least a batch of classes, ascending. They are taken in an order that is shuffled once and for all, so that
+    they are spread over the map and 4 groups are among 8. Raises `ValueError` where there are fewer."""
     sizes = {int(g): len(p.classes(g)) for g in p.groups}
     if not sizes: raise ValueError(f"the partition leaves no class: {len(p.class_of)} images, none in a cell of M={p.M:g} m and alpha={p.alpha:g} degrees with min_images={p.min_images}; lower min_images, or raise M")
-    good = [g for g, c in sizes.items() if c >= batch]
+    good = [int(g) for g in rng(p.N, p.L).permutation(p.N * p.N * p.L) if sizes.get(int(g), 0) >= batch]
     if len(good) < n: raise ValueError(f"groups={n}: only {len(good)} of {len(sizes)} groups have the {batch} classes that a batch needs (the largest has {max(sizes.values())}); lower groups or batch_size, or keep more classes (smaller min_images, N or L)")
-    return good[:n]
+    return sorted(good[:n])
 
 def prepare(recipe) -> Prepared:
     "Read the manifests, partition the training images, choose the groups."
@@ -155,7 +156,7 @@ def prepare(recipe) -> Prepared:
     if not sets["val"]: raise ValueError(f"{root}: no folder val/ with database/ and queries/; the best model is chosen by it")
     return Prepared(m, p, groups, {g: group_images(p.class_of, p.classes(g), g) for g in groups}, batch, sets["val"], sets["test"])
 
-# %% ../nbs/03_experiments.ipynb #767aebeb
+# %% ../nbs/03_experiments.ipynb #053a2530
 NS = (1, 5, 10, 20)
 
 def measure(model, place_set, recipe, store=None, progress=True) -> dict:
@@ -179,7 +180,7 @@ def plain(result: dict) -> dict:
     "A result without its ranking: what goes into the log."
     return {k: v for k, v in result.items() if k != "ranking"}
 
-# %% ../nbs/03_experiments.ipynb #053a2530
+# %% ../nbs/03_experiments.ipynb #3e153c6a
 def pick_device(name: str) -> str:
     "cuda where there is one, unless told otherwise."
     import torch
@@ -245,7 +246,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True):
     bar.close()
     return state
 
-# %% ../nbs/03_experiments.ipynb #3e153c6a
+# %% ../nbs/03_experiments.ipynb #556c6922
 @dataclass(frozen=True)
 class Result:
     "What a run leaves behind."
@@ -268,6 +269,7 @@ def run(recipe, progress: bool = True) -> Result:
     from landmark_nb.train.loop import RunFolder
     folder = RunFolder(recipe.run.out, to_flat(recipe), FREE)
     device = pick_device(recipe.run.device)
+    Embedder(recipe.model)                                     # whether its weights can be had, before anything long begins
     with _timed(folder, "reading (and drawing) the data"): prep = prepare(recipe)
     sets = prep.test if recipe.run.test else []
     stores = folder.path / "descriptors"
@@ -293,7 +295,7 @@ def run(recipe, progress: bool = True) -> Result:
     write_run_report(result)
     return result
 
-# %% ../nbs/03_experiments.ipynb #556c6922
+# %% ../nbs/03_experiments.ipynb #6515c370
 def describe_images(m, rows) -> tuple:
     "Short captions and long tips of images: their note or year and heading."
     names = [m.ids[int(i)].rsplit("/", 1)[-1].split("@") for i in rows]
@@ -326,7 +328,7 @@ def write_run_report(res: Result) -> Path:
          Section("Map", f"{len(p.cells):,} classes of {p.M:g} m and {p.alpha:g}° in {len(p.groups)} CosGroups, {len(prep.groups)} of them in training; {int((p.class_of < 0).sum()):,} images are in classes of fewer than {p.min_images} and left out. Validation and test lie in other streets.", plots.map_figure(p, prep.groups, prep.val + prep.test)),
          Section("Class sizes", "", plots.class_sizes(p, prep.groups)),
          Section("Loss", "One colour a group; dotted lines mark where training switched to another. A new head starts high; a head that waited has to catch up with the trunk.", plots.loss_figure(steps)),
-         Section("Recall while training", "R@1 on the validation queries, over the minutes of training alone. The best of these models is the one measured below.", plots.recall_over_time(evals, np.mean(val_before) if val_before else None, "seconds"))]
+         Section("Recall while training", "Recall@N on the validation queries, over the minutes of training alone. The best of these models is the one measured below.", plots.recall_over_time(evals, np.mean(val_before) if val_before else None, "seconds"))]
     cards = [(pct(best["recall"]["1"]), "best validation R@1")]
     for i, after in enumerate(res.after):
         before = res.before[i] if res.before else None
@@ -335,7 +337,7 @@ def write_run_report(res: Result) -> Path:
                          plots.recall_bars({k: {"all": r["recall"]["1"]} | {n: v["1"] for n, v in r["by_note"].items()} for k, r in bars.items()})))
         ns = list(after["recall"])
         S.append(Section(f"Recall@N on {after['set']}", "", [["model", "queries", *(f"R@{n}" for n in ns)]] + [[k, note, *(pct(v[n]) for n in ns)] for k, r in bars.items() for note, v in ({"all": r["recall"]} | r["by_note"]).items()]))
-        if before: cards.append((f"{100 * before['recall']['1']:.1f} → {pct(after['recall']['1'])}", f"R@1 on {after['set']}, before → after"))
+        if before: cards.append((f"{100 * before['recall']['1']:.0f} → {100 * after['recall']['1']:.0f} %", "R@1, before → after" + (f" on {after['set']}" if len(res.after) > 1 else "")))
         else: cards.append((pct(after["recall"]["1"]), f"R@1 on {after['set']}"))
         s = next(t for t in prep.test if t.name == after["set"])
         for title, rows in interesting(before["ranking"] if before else None, after["ranking"], s.positives, res.recipe.run.seed).items():
@@ -348,7 +350,7 @@ def write_run_report(res: Result) -> Path:
     from landmark_nb import __version__
     return write_report(res.report, f"{cfg['recipe']} on {Path(cfg['data']).name}", f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
 
-# %% ../nbs/03_experiments.ipynb #6515c370
+# %% ../nbs/03_experiments.ipynb #0782c986
 def search_folders(database,                    # folder of photographs to search in
                    queries,                     # folder of photographs to search for
                    trunk: str = "tf_efficientnet_lite0",

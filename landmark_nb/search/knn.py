@@ -20,12 +20,12 @@ def _check(queries, database, k):
 def knn_exact(queries, database, k: int, block: int = 65536, device: str = "cpu") -> Ranking:
     "Exact search by blocks of the database: O(q n d) time, O(q (k + block)) memory. Of equal scores among the k the lower row comes first."
     import torch
-    q = torch.as_tensor(np.ascontiguousarray(queries, np.float32), device=device)
+    q = torch.as_tensor(np.array(queries, np.float32), device=device)
     k = min(k, len(database))
     best, ids = torch.empty(len(q), 0, device=device), torch.empty(len(q), 0, dtype=torch.long, device=device)
     block = max(k, min(block, (1 << 28) // max(len(q), 1)))
     for i in range(0, len(database), block):
-        part = torch.as_tensor(np.ascontiguousarray(database[i:i + block], np.float32), device=device)
+        part = torch.as_tensor(np.array(database[i:i + block], np.float32), device=device)   # a copy: the store is read-only
         if not part.isfinite().all(): raise ValueError(f"knn: database row {i + int((~part.isfinite().all(1)).nonzero()[0])} has a descriptor that is not finite")
         s, j = (q @ part.T).topk(min(k, len(part)), 1)
         s, j = torch.cat([best, s], 1), torch.cat([ids, j + i], 1)

@@ -51,14 +51,14 @@ def create_store(path, ids, dim: int, meta: dict, dtype: str = "float32") -> Sto
     return Store(path)
 
 # %% ../../nbs/search/00_store.ipynb #96b83329
-def image_batches(manifest, rows, size, batch: int, threads: int = 4, ahead: int = 4):
-    "Yields (rows, uint8 tensor [b, 3, h, w], messages of the undecodable) in order."
+def image_batches(manifest, rows, size, batch: int, threads: int | None = None, ahead: int = 4):
+    "Yields (rows, uint8 tensor [b, 3, h, w], messages of the undecodable) in order; by default one thread a core, at most 16."
     shape = (size, size) if isinstance(size, int) else tuple(size)
     def load(row):
         try: return read_image(manifest.path(row), shape), None
         except (BadImage, FileNotFoundError) as e: return np.zeros((*shape, 3), np.uint8), (int(row), str(e))
     chunks = [rows[i:i + batch] for i in range(0, len(rows), batch)]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         queue = []
         for i in range(len(chunks) + ahead):
             if i < len(chunks): queue.append((chunks[i], [pool.submit(load, r) for r in chunks[i]]))

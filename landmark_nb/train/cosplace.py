@@ -21,7 +21,7 @@ from .loop import State, adam, train_step
 @dataclass(frozen=True)
 class CosPlaceConfig(Config):
     "The sequential trainer."
-    groups: int = knob(8, "CosGroups in training, the first by (u, v, w) that have enough classes", 1)
+    groups: int = knob(8, "CosGroups in training, of those that have a batch of classes", 1)
     batch_size: int = knob(32, "images a step", 1)
     steps: int = knob(10_000, "s: steps of one iteration, which trains one group", 1)
     iterations: int = knob(50, "iterations in all", 1)

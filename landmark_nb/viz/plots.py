@@ -20,7 +20,7 @@ PALETTE = ["#2f6fde", "#e2852e", "#2a9d8f", "#b2479f", "#8a6d3b", "#5b5fc7", "#d
 def style(fig: go.Figure, title: str = "", height: int = 380, **layout) -> go.Figure:
     "Give a figure the project's look."
     fig.update_layout(title=dict(text=title, font=dict(size=15), x=.01, xanchor="left"), height=height, font=dict(family="system-ui, sans-serif", size=13, color=INK),
-                      paper_bgcolor=PAPER, plot_bgcolor=PAPER, margin=dict(l=60, r=20, t=50, b=50), colorway=PALETTE, legend=dict(orientation="h", y=1.0, yanchor="bottom", x=1, xanchor="right"), hoverlabel=dict(font_size=12))
+                      paper_bgcolor=PAPER, plot_bgcolor=PAPER, margin=dict(l=60, r=20, t=50 if title else 34, b=50), colorway=PALETTE, legend=dict(orientation="h", y=1.0, yanchor="bottom", x=1, xanchor="right"), hoverlabel=dict(font_size=12))
     fig.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, linecolor=QUIET); fig.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, linecolor=QUIET)
     fig.update_layout(**layout)
     return fig
@@ -31,18 +31,19 @@ def thin(n: int, most: int) -> np.ndarray:
 
 # %% ../../nbs/viz/00_plots.ipynb #5914042a
 def map_figure(partition, trained: list, sets=(), most: int = 20_000) -> go.Figure:
-    "Classes as points on the ground, those in training in the colour of their group; test sets' databases and queries beside. Metres from the south-western corner."
+    "Classes as points on the ground, moved from their cell's middle in the direction in which they look; those in training in the colour of their group; test sets' databases and queries beside. Metres from the south-western corner."
     M = partition.M
-    xy = (partition.cells[:, :2] + .5) * M
+    look = np.deg2rad((partition.cells[:, 2] + .5) * partition.alpha)
+    xy = (partition.cells[:, :2] + .5 + .33 * np.stack([np.sin(look), np.cos(look)], 1)) * M
     places = [xy] + [s.database.place for s in sets] + [s.queries.place for s in sets]
     corner = np.floor(np.nanmin(np.concatenate([p for p in places if len(p)]), 0))
     fig = go.Figure()
     add = lambda p, name, **k: fig.add_scattergl(x=p[:, 0] - corner[0], y=p[:, 1] - corner[1], mode="markers", name=name, **k)
-    idle = np.unique(xy[~np.isin(partition.group_of_class, trained)], axis=0)
-    add(idle[thin(len(idle), most)], "other classes", marker=dict(color="#dfe5ec", size=5, symbol="square"), hoverinfo="skip")
+    idle = xy[~np.isin(partition.group_of_class, trained)]
+    add(idle[thin(len(idle), most)], "other classes", marker=dict(color="#dfe5ec", size=4), hoverinfo="skip")
     for i, g in enumerate(trained):
         c = partition.classes(g); c = c[thin(len(c), most // max(len(trained), 1))]
-        add(xy[c], f"group {g}", marker=dict(color=PALETTE[i % len(PALETTE)], size=7, symbol="square"), customdata=np.stack([partition.cells[c, 2] * partition.alpha, partition.counts[c]], 1),
+        add(xy[c], f"group {g}", marker=dict(color=PALETTE[i % len(PALETTE)], size=5.5), customdata=np.stack([partition.cells[c, 2] * partition.alpha, partition.counts[c]], 1),
             hovertemplate="class at %{x:.0f} m E, %{y:.0f} m N<br>heading from %{customdata[0]:.0f} deg<br>%{customdata[1]} images<extra>group " + str(g) + " " + str(tuple(map(int, partition.uvw(g)))) + "</extra>")
     for i, s in enumerate(sets):
         p = s.database.place; add(p[thin(len(p), most)], f"{s.name}: database", marker=dict(color=QUIET, size=3), hoverinfo="skip")
@@ -83,14 +84,16 @@ def loss_figure(steps: list[dict], span: int = 9) -> go.Figure:
     style(fig, "", 380); fig.update_xaxes(title="step"); fig.update_yaxes(title="loss (CosFace)")
     return fig
 
-def recall_over_time(evals: list[dict], before: float | None = None, x: str = "step", n: str = "1") -> go.Figure:
-    "Recall@N of the evaluations of one or more sets. `evals`: dicts with set, step, seconds, recall."
+def recall_over_time(evals: list[dict], before: float | None = None, x: str = "step", ns=("1", "5", "10")) -> go.Figure:
+    "Recall@N of the evaluations of one or more sets. `evals`: dicts with set, step, seconds, recall; `before`: R@1 of the untrained."
     fig = go.Figure()
-    for name in dict.fromkeys(e["set"] for e in evals):
+    for i, name in enumerate(dict.fromkeys(e["set"] for e in evals)):
         es = [e for e in evals if e["set"] == name]
-        fig.add_scatter(x=[e[x] / (60 if x == "seconds" else 1) for e in es], y=[100 * e["recall"][n] for e in es], mode="lines+markers", name=name, line=dict(width=2.5), marker=dict(size=8), hovertemplate="%{y:.1f} %<extra>" + name + "</extra>")
-    if before is not None: fig.add_hline(y=100 * before, line=dict(color=QUIET, dash="dash"), annotation=dict(text="frozen trunk, before training", font=dict(color=QUIET, size=11)), annotation_position="bottom right")
-    style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title=f"R@{n} [%]")
+        for j, n in enumerate(n for n in ns if n in es[0]["recall"]):
+            fig.add_scatter(x=[e[x] / (60 if x == "seconds" else 1) for e in es], y=[100 * e["recall"][n] for e in es], mode="lines+markers" if j == 0 else "lines", name=f"{name}, R@{n}", opacity=(1, .55, .35)[min(j, 2)],
+                            line=dict(width=2.6 if j == 0 else 1.6, color=PALETTE[i % len(PALETTE)], dash=("solid", "dash", "dot")[min(j, 2)]), marker=dict(size=8), hovertemplate="%{y:.1f} %<extra>" + f"{name}, R@{n}" + "</extra>")
+    if before is not None: fig.add_hline(y=100 * before, line=dict(color=QUIET, dash="dash"), annotation=dict(text="R@1 of the frozen trunk", font=dict(color=QUIET, size=11)), annotation_position="bottom right")
+    style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title="queries found [%]")
     return fig
 
 def recall_bars(results: dict) -> go.Figure:

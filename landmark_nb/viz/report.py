@@ -28,9 +28,9 @@ body{margin:0;background:#f4f6f9;color:#1d2733;font:16px/1.55 system-ui,-apple-s
 header{background:linear-gradient(120deg,#14243b,#24518f);color:#fff;padding:2.6rem 1.2rem 4.6rem}header>div,main,nav>div{max-width:1080px;margin:0 auto}
 h1{margin:0 0 .3rem;font-size:1.9rem;letter-spacing:-.01em}header p{margin:0;opacity:.85;max-width:46rem}
 main{padding:0 1.2rem 4rem;margin-top:-3rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:.9rem;margin-bottom:1.2rem}
+.cards{display:grid;align-items:stretch;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.9rem;margin-bottom:1.2rem}
 .card{background:#fff;border-radius:12px;padding:1rem 1.1rem;box-shadow:0 1px 3px #0f1d3222,0 6px 20px #0f1d320f}
-.card b{display:block;font-size:1.75rem;line-height:1.2;letter-spacing:-.02em}.card span{color:#5d6b7a;font-size:.86rem}
+.card b{display:block;font-size:1.5rem;line-height:1.25;letter-spacing:-.02em;white-space:nowrap}.card span{color:#5d6b7a;font-size:.86rem}
 nav{position:sticky;top:0;z-index:9;background:#f4f6f9ee;backdrop-filter:blur(6px);border-bottom:1px solid #e1e6ec;margin:0 -1.2rem 1.2rem;padding:.5rem 1.2rem;overflow-x:auto;white-space:nowrap}nav a{color:#35506f;text-decoration:none;font-size:.9rem;margin-right:1.1rem}nav a:hover{text-decoration:underline}
 section{background:#fff;border-radius:12px;padding:1.3rem 1.4rem;margin-bottom:1.2rem;box-shadow:0 1px 3px #0f1d3218}
 h2{margin:0 0 .2rem;font-size:1.2rem}section>p{margin:.1rem 0 1rem;color:#5d6b7a;max-width:52rem}

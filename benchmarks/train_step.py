@@ -1,0 +1,102 @@
+"""A training step, and the whole loop with its loader, against a plain implementation of the same.
+
+Plain: each image decoded, jittered and cropped by itself with torchvision in the loader, Adam without a fused kernel.
+Equal in both: trunk, frozen stages, memory format, batch, image size, files, loader processes, threads.
+"""
+import itertools, statistics, tempfile, time
+
+import numpy as np
+import torch
+from common import save
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2 as T
+
+from landmark_nb.core import rng
+from landmark_nb.data import world as w
+from landmark_nb.data.loaders import StepBatches, augment, batches, group_images
+from landmark_nb.data.places import read_sfxl
+from landmark_nb.models.embed import Embedder, ModelConfig, offline_lite0
+from landmark_nb.train.loop import OptimConfig, new_state, train_step
+
+BATCH, CLASSES = 32, 200
+
+
+class Plain(Dataset):
+    def __init__(self, paths, size):
+        self.paths = paths
+        self.jitter = T.Compose([T.PILToTensor(), T.ToDtype(torch.float32, scale=True), T.Resize((size, size), antialias=True), T.ColorJitter(.7, .7, .7, .5), T.RandomResizedCrop((size, size), scale=(.5, 1.), antialias=True)])
+    def __len__(self): return 10 ** 9
+    def __getitem__(self, i): return self.jitter(Image.open(self.paths[i % len(self.paths)]).convert("RGB")), i % CLASSES
+
+
+def plain_step(state, head, images, labels):
+    loss = head.module(state.model.train()(images.contiguous(memory_format=torch.channels_last)), labels)
+    state.opt.zero_grad(); head.opt.zero_grad(); loss.backward(); state.opt.step(); head.opt.step()
+    return loss
+
+
+def make(trunk, plain):
+    torch.manual_seed(0)
+    s = new_state(Embedder(ModelConfig(trunk, "imagenet" if trunk == "tf_efficientnet_lite0" and offline_lite0() else "none", 512, 3)), OptimConfig())
+    h = s.head(0, CLASSES)
+    if plain:
+        s.opt = torch.optim.Adam([p for p in s.model.parameters() if p.requires_grad], 1e-5, foreach=False)
+        h.opt = torch.optim.Adam(h.module.parameters(), 1e-2, foreach=False)
+    return s, h
+
+
+def rates(runs, n, warm=3):
+    "Images a second of several endless generators, a step each in turn, so that a noisy machine is noisy for all."
+    t = {k: [] for k in runs}
+    for i in range(n + warm):
+        for k, g in runs.items():
+            a = time.perf_counter(); next(g); b = time.perf_counter()
+            if i >= warm: t[k].append(b - a)
+    return {k: round(BATCH / statistics.median(v), 1) for k, v in t.items()}
+
+
+def block(make_run, n, warm=6):
+    "Images a second of one generator that has a loader running ahead: timed as a block, alone."
+    g = make_run()
+    for _ in range(warm): next(g)
+    a = time.perf_counter()
+    for _ in range(n): next(g)
+    rate = n * BATCH / (time.perf_counter() - a)
+    g.close()
+    return rate
+
+
+if __name__ == "__main__":
+    out, threads, workers = {}, torch.get_num_threads(), 1
+    with tempfile.TemporaryDirectory() as d:
+        for trunk, size, file in (("tf_efficientnet_lite0", 128, 128), ("resnet18", 128, 128), ("tf_efficientnet_lite0", 128, 512)):
+            cfg = w.WorldConfig(size=file, train_blocks=1, val_blocks=1, test_blocks=1, rows=1, years=1, spacing=6, val_queries=4, test_queries=4)
+            m = read_sfxl(w.write_world(cfg, d, progress=False) / "train")
+            paths = [m.path(i) for i in range(len(m))]
+            images = {0: group_images(np.arange(len(m)) % CLASSES, np.arange(CLASSES))}
+            ds, pl = StepBatches(m.root, m.ids, images, size, BATCH), Plain(paths, size)
+            raw = [ds[0, t] for t in range(6)]
+            cached = [torch.stack([T.functional.to_dtype(x, torch.float32, scale=True) for x in b["images"]]) for b in raw]
+
+            def ours_step(s, h):
+                for i in itertools.count():
+                    b = raw[i % 6]; train_step(s, h, augment(b["images"], rng(0, i)), b["labels"]); yield
+
+            def theirs_step(s, h):
+                one = T.Compose(pl.jitter.transforms[3:])
+                for i in itertools.count(): plain_step(s, h, torch.stack([one(x) for x in cached[i % 6]]), raw[i % 6]["labels"]); yield
+
+            def ours_loop():
+                s, h = make(trunk, False)
+                for b in batches(ds, ((0, t) for t in range(10 ** 9)), workers): train_step(s, h, augment(b["images"], rng(0, b["step"])), b["labels"]); yield
+
+            def theirs_loop():
+                s, h = make(trunk, True)
+                for x, y in DataLoader(pl, BATCH, num_workers=workers, prefetch_factor=4): plain_step(s, h, x, y); yield
+
+            r = rates(dict(ours=ours_step(*make(trunk, False)), plain=theirs_step(*make(trunk, True))), 12)
+            pairs = [(block(ours_loop, 20), block(theirs_loop, 20)) for _ in range(3)]
+            ours, theirs = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+            out[f"{trunk}, files of {file} px trained at {size} px"] = dict(step=dict(r, ratio=round(r["ours"] / r["plain"], 2)), loop=dict(ours=round(ours, 1), plain=round(theirs, 1), ratio=round(statistics.median(a / b for a, b in pairs), 2)))
+    save("train_step", unit=f"images a second, batch {BATCH}, {threads} threads, {workers} loader process", rows=out)
