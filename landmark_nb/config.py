@@ -33,7 +33,7 @@ def coerce(name: str, value, kind, meta=types.MappingProxyType({})):
         return tuple(coerce(name, v, inner, meta) for v in value)
     if origin is float and isinstance(value, int) and not isinstance(value, bool): value = float(value)
     if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool): raise wrong
-    if origin is float and math.isnan(value): raise ValueError(f"parameter {name} is not a number")
+    if origin is float and not math.isfinite(value): raise ValueError(f"parameter {name}={value}: must be a finite number")
     if meta.get("choices") and value not in meta["choices"]: raise ValueError(f"parameter {name}={value!r}: must be one of {', '.join(map(str, meta['choices']))}")
     if meta.get("low") is not None and value < meta["low"]: raise ValueError(f"parameter {name}={value}: must be at least {meta['low']}")
     if meta.get("high") is not None and value > meta["high"]: raise ValueError(f"parameter {name}={value}: must be at most {meta['high']}")

@@ -65,7 +65,8 @@ def assign(east,            # metres [n]
           ) -> Partition:
     "CosPlace's classes and groups. Costs some 60 ns an image and 32 bytes beyond its inputs. Raises `ValueError` for settings or places that make no sense."
     for k, v in dict(N=N, L=L, min_images=min_images).items():
-        if int(v) != v or v < 1: raise ValueError(f"{k}={v}: must be a whole number of at least 1")
+        if not np.isfinite(v) or int(v) != v or v < 1: raise ValueError(f"{k}={v}: must be a whole number of at least 1")
+    N, L, min_images = int(N), int(L), int(min_images)
     n_sectors(alpha, L)
     return assign_cells(cells_of(east, north, heading, M, alpha), M, alpha, N, L, min_images)
 
@@ -99,7 +100,12 @@ def assign_cells(cells, M, alpha, N, L, min_images) -> Partition:
 # %% ../../nbs/data/04_partition.ipynb #696c3f09
 def assign_folder(folder, M: float = 10., alpha: float = 30., N: int = 5, L: int = 2, min_images: int = 10, skip: bool = False) -> Partition:
     "The partition of a folder of SF-XL-named files, streaming; row i is the i-th readable name."
+    from landmark_nb.data.names import cell_keys
     from landmark_nb.data.places import place_blocks
     n_sectors(alpha, L)
-    keys = [pack(cells_of(*values[good].T, M, alpha)) for _, _, values, good in place_blocks(folder, True, skip)]
+    def keys_of(places):
+        out = np.empty(len(places), np.int64)
+        if (i := cell_keys(places, M, alpha, out)) >= 0: raise ValueError(f"{folder}: a file name has the place {places[i].tolist()}, which no cell of M={M} m can be numbered for")
+        return out
+    keys = [k for _, _, _, k in place_blocks(folder, True, skip, use=keys_of)]
     return assign_cells(np.concatenate(keys) if keys else np.empty(0, np.int64), M, alpha, N, L, min_images)

@@ -8,7 +8,9 @@ __all__ = ['SCHEMA', 'Manifest', 'list_images', 'name_blocks', 'place_blocks', '
            'positives_from_csv', 'PlaceSet', 'find_split', 'read_place_sets']
 
 # %% ../../nbs/data/03_places.ipynb #fb28bd69
-import os
+import mmap, os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
@@ -16,7 +18,7 @@ from typing import Iterator
 import numpy as np
 import polars as pl
 
-from ..core import read_json
+from ..core import atomic_path
 from ..images import EXTENSIONS, printable
 
 # %% ../../nbs/data/03_places.ipynb #f682baa5
@@ -29,7 +31,7 @@ class Manifest:
     table: pl.DataFrame
     def __post_init__(self):
         table = self.table.with_columns(pl.lit(None, t).alias(k) for k, t in SCHEMA.items() if k not in self.table.columns).select(list(SCHEMA))
-        if not len(table): raise ValueError(f"{printable(self.root)}: no images (looked for {', '.join(EXTENSIONS)})")
+        if not len(table): raise ValueError(f"{printable(self.root)}: no images (looked for {', '.join(EXTENSIONS)}; linked folders are not followed)")
         if table["id"].n_unique() != len(table):
             twice = table.filter(pl.col("id").is_duplicated())["id"][0]
             raise ValueError(f"{printable(self.root)}: image {twice!r} stands in the list twice; ids must be unique")
@@ -50,7 +52,7 @@ class Manifest:
         return self.ids.str.split("/").list.last().str.split("@").list.get(14, null_on_oob=True).fill_null("").to_numpy().astype(str)
     def write(self, path):
         "Write as Parquet. The root is not stored, so that the file can move with the images."
-        self.table.write_parquet(path)
+        with atomic_path(path) as tmp: self.table.write_parquet(tmp)
     @classmethod
     def read(cls, path, root): return cls(Path(root), pl.read_parquet(path))
 
@@ -79,58 +81,84 @@ def list_images(folder,               # searched with all its subfolders
                     if not skip: raise
         stack += [os.path.join(here, e.name) for e in reversed(entries) if e.is_dir(follow_symlinks=False)]
 
-def name_blocks(folder, skip=False, block=1 << 24) -> Iterator[tuple]:
-    "The names of a folder's images in blocks: data uint8, offsets int64. From the list beside the folder if there is one."
-    from landmark_nb.data.names import join_names, line_offsets
+def name_blocks(folder, skip=False, block=1 << 22) -> Iterator[np.ndarray]:
+    "The names of a folder's images as lines of bytes, in blocks: uint8. From the list beside the folder if there is one."
+    from landmark_nb.data.names import join_names
     beside = Path(f"{os.fspath(folder).rstrip('/')}_images_paths.txt")
     if beside.is_file():
+        size, start = beside.stat().st_size, 0
+        if not size: return
         with open(beside, "rb") as f:
-            rest = b""
-            while chunk := f.read(block):
-                cut = chunk.rfind(b"\n") + 1
-                if not cut: rest += chunk; continue
-                data = np.frombuffer(rest + chunk[:cut], np.uint8); rest = chunk[cut:]
-                offsets = np.empty(int((data == 10).sum()) + 2, np.int64)
-                yield data, offsets[:line_offsets(data, offsets) + 1]
-            if rest.strip(): yield np.frombuffer(rest, np.uint8), np.array([0, len(rest)], np.int64)
+            lines = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        while start < size:
+            end = size if start + block >= size else lines.rfind(b"\n", start, start + block) + 1
+            if end <= start: raise ValueError(f"{printable(beside)}: has a line of more than {block} bytes; it must hold one path a line")
+            yield np.frombuffer(lines, np.uint8, end - start, start)
+            if hasattr(mmap, "MADV_DONTNEED") and start: lines.madvise(mmap.MADV_DONTNEED, 0, start // mmap.PAGESIZE * mmap.PAGESIZE)   # what was read stays in the system's cache, not in ours
+            start = end
         return
     names = []
     for n in list_images(folder, skip):
         names.append(n)
-        if len(names) == 1 << 17: yield join_names(names); names = []
+        if len(names) == 1 << 13: yield join_names(names); names = []
     if names: yield join_names(names)
+
+def _ahead(function, items, workers=2):
+    "`function` of each item, in order, computed a few items ahead by threads."
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque()
+        for x in items:
+            waiting.append((x, pool.submit(function, x)))
+            if len(waiting) > workers: x, f = waiting.popleft(); yield x, f.result()
+        while waiting: x, f = waiting.popleft(); yield x, f.result()
 
 def place_blocks(folder,                     # images anywhere below it, or listed in `<folder>_images_paths.txt`
                  need_heading: bool = False, # training does; test sets often have none
                  skip: bool = False,         # leave out the names that cannot be read instead of raising
-                ) -> Iterator[tuple]:        # data uint8, offsets int64, values float64 [n, 3] (east, north, heading), good bool [n]
-    "Places of a folder's images in blocks; memory is one block. Raises `ValueError` at the end that names files without a place."
-    from landmark_nb.data.names import FEW, OK, parse_names
+                 use=None,                   # computed from each block's good places in a thread; default: the places themselves
+                ) -> Iterator[tuple]:        # data uint8, offsets int64, good bool [n], use(float64 [good, 3] east, north, heading)
+    "Places of a folder's images in blocks; memory is a few blocks. Raises `ValueError` at the end that names files without a place."
+    from landmark_nb.data.names import FEW, NO_HEADING, NO_PLACE, ODD, OK, parse_names
+    fine = [OK] if need_heading else [OK, NO_HEADING]
+    def work(data):
+        offsets, values, state = parse_names(data)
+        good = state == OK
+        if not good.all(): good = np.isin(state, fine); values = values[good]
+        return offsets, state, good, values if use is None else use(values)
     bad, total = {}, 0
-    for data, offsets in name_blocks(folder, skip):
-        values, state = parse_names(data, offsets)
-        total += len(values)
-        finite = np.isfinite(values[:, :2]).all(1)
-        heading_ok = np.isfinite(values[:, 2]) | (np.isnan(values[:, 2]) & (not need_heading))
-        good = (state == OK) & finite & heading_ok
-        if not good.all():
-            for kind, rows in (("fields", state == FEW), ("place", (state != FEW) & ~(finite & (state == OK))), ("heading", (state == OK) & finite & ~heading_ok)):
-                n, some = bad.get(kind, (0, []))
-                bad[kind] = n + int(rows.sum()), some + [printable(bytes(data[offsets[i]:offsets[i + 1]]).rstrip(b"\r\n")) for i in np.flatnonzero(rows)[:3]]
-        yield data, offsets, values, good
+    for data, (offsets, state, good, result) in _ahead(work, name_blocks(folder, skip)):
+        total += len(state)
+        for i in np.flatnonzero(~good) if not good.all() else ():
+            if not bytes(data[offsets[i]:offsets[i + 1]]).strip(): total -= 1; continue       # an empty line
+            n, some = bad.get(int(state[i]), (0, []))
+            bad[int(state[i])] = n + 1, some + [printable(bytes(data[offsets[i]:offsets[i + 1]]).rstrip(b"\r\n"))] if len(some) < 3 else some
+        yield data, offsets, good, result
     if skip: return
-    what = dict(fields="have too few @ fields to hold a place", place="have an east or north (fields 1 and 2) that is empty or no finite number", heading=f"have a heading (field 9) that is {'empty or ' if need_heading else ''}no finite number")
+    what = {FEW: "have too few @ fields to hold a place", NO_PLACE: "have an east or north (fields 1 and 2) that is empty or no finite number",
+            NO_HEADING: "have no heading (field 9), which training needs", ODD: "have an east, north or heading (fields 1, 2 and 9) that is no finite number"}
     for kind, (n, some) in bad.items():
-        if n: raise ValueError(f"{printable(folder)}: {n} of {total} file names {what[kind]}, such as {', '.join(map(repr, some[:3]))}; a name has the form @east@north@zone@letter@lat@lon@pano@tile@heading@pitch@roll@height@timestamp@note@.jpg (or pass skip=True, skip_bad_names in a recipe, to leave such files out)")
+        raise ValueError(f"{printable(folder)}: {n} of {total} file names {what[kind]}, such as {', '.join(map(repr, some))}; a name has the form @east@north@zone@letter@lat@lon@pano@tile@heading@pitch@roll@height@timestamp@note@.jpg (or pass skip=True, skip_bad_names in a recipe, to leave such files out)")
 
-def read_sfxl(folder, need_heading: bool = False, skip: bool = False) -> Manifest:
+def read_sfxl(folder, need_heading: bool = False, skip: bool = False,
+              keep: np.ndarray | None = None,  # bool for each readable name: the rows that are wanted, so that the others cost no memory
+             ) -> Manifest:
     "A manifest from SF-XL-named files; arguments and errors are those of `place_blocks`."
-    parts = []
-    for data, offsets, values, good in place_blocks(os.fspath(folder), need_heading, skip):
-        try: lines = bytes(data).decode("utf-8").split("\n")
-        except UnicodeDecodeError as e: raise ValueError(f"{printable(folder)}: its list holds a name that is not valid UTF-8 near {bytes(data)[max(e.start - 60, 0):e.start + 20]!r}") from None
-        names = pl.Series("id", lines[:len(values)], pl.String).str.strip_chars_end("\r")
-        parts.append(pl.DataFrame([names, *(pl.Series(k, values[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading")))]).filter(pl.Series(good)))
+    parts, row = [], 0
+    for data, offsets, good, values in place_blocks(os.fspath(folder), need_heading, skip):
+        text = bytes(data)
+        try: names = pl.Series("id", text.decode("utf-8").split("\n")[:len(good)], pl.String)
+        except UnicodeDecodeError as e:
+            if not skip: raise ValueError(f"{printable(folder)}: its list holds a name that is not valid UTF-8 near {text[max(e.start - 60, 0):e.start + 20]!r} (skip=True leaves such files out)") from None
+            names = pl.Series("id", text.decode("utf-8", "replace").split("\n")[:len(good)], pl.String)
+            odd = names.str.contains("\ufffd", literal=True).to_numpy()
+            values, good = values[~odd[good]], good & ~odd
+        names = names.str.strip_chars_end("\r").filter(pl.Series(good))
+        out = names.filter(names.str.contains(r"^/|(^|/)\.\.(/|$)"))
+        if len(out): raise ValueError(f"{printable(folder)}: its list names {out[0]!r}; must be paths below the folder, without '..'")
+        if keep is not None:
+            part = keep[row:row + len(names)]; row += len(names)
+            names, values = names.filter(pl.Series(part)), values[part]
+        parts.append(pl.DataFrame([names, *(pl.Series(k, values[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading")))]))
     return Manifest(Path(folder), pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA))
 
 # %% ../../nbs/data/03_places.ipynb #08011199
@@ -138,8 +166,10 @@ def _csv(path, needed):
     try: t = pl.read_csv(path, infer_schema=False, encoding="utf8")
     except pl.exceptions.NoDataError: raise ValueError(f"{path}: the file is empty") from None
     except pl.exceptions.PolarsError as e: raise ValueError(f"{path}: not readable as csv: {e}") from e
+    t = t.rename({c: c.removeprefix("\ufeff") for c in t.columns})
     missing = [c for c in needed if c not in t.columns]
     if missing: raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; the columns are {', '.join(map(repr, t.columns))}")
+    if not len(t): raise ValueError(f"{path}: has a header and no rows")
     return t
 
 def _inside(path, ids):
@@ -205,9 +235,9 @@ def positives_by_frame(n_database: int, n_queries: int, window: int) -> list[np.
 
 def positives_by_label(database: Manifest, queries: Manifest) -> list[np.ndarray]:
     "For each query the database rows with its label."
-    labels = database.column("label")
-    rows = {l: np.flatnonzero(labels == l) for l in set(labels)}
-    return [rows.get(l, np.empty(0, np.int64)) for l in queries.column("label")]
+    rows = {k[0]: np.asarray(v, np.int64) for k, v in zip(*(lambda t: (t.select("label").iter_rows(), t["row"]))(database.table.select("label").with_row_index("row").group_by("label").agg("row")))}
+    rows.pop(None, None)                                        # an image without a label is like no other
+    return [np.sort(rows.get(l, np.empty(0, np.int64))) for l in queries.table["label"]]
 
 def positives_from_csv(path, database: Manifest, queries: Manifest, query="query", positives="ref_positives") -> list[np.ndarray]:
     "From a csv with a query and its right database images (separated by spaces) a row; every query of the set must have a row."
@@ -217,7 +247,7 @@ def positives_from_csv(path, database: Manifest, queries: Manifest, query="query
     for line, (q, right) in enumerate(zip(t[query], t[positives]), start=2):
         if q not in wanted: raise ValueError(f"{path}: row {line} names the query {q!r}, which is not among the {len(queries)} queries")
         if out[wanted[q]] is not None: raise ValueError(f"{path}: row {line} repeats the query {q!r}")
-        names = (right or "").split()
+        names = [right] if right in row_of else (right or "").split()       # one name may hold spaces
         unknown = [x for x in names if x not in row_of]
         if unknown: raise ValueError(f"{path}: row {line} names {unknown[0]!r}, which is not in the database")
         out[wanted[q]] = np.array(sorted(row_of[x] for x in names), np.int64)

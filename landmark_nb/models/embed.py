@@ -55,11 +55,16 @@ def build_trunk(name: str, weights: str = "imagenet") -> nn.Module:
     if weights == "none": return m
     if not weights.endswith(".safetensors"): raise ValueError(f"parameter weights={weights!r}: must be imagenet, none or a .safetensors file")
     if not Path(weights).is_file(): raise FileNotFoundError(f"parameter weights={weights!r}: no such file")
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
-    sd = load_file(weights)
+    try: sd = load_file(weights)
+    except SafetensorError as e: raise ValueError(f"{weights}: not a readable safetensors file ({e})") from e
     if any(k.startswith("trunk.") for k in sd): sd = {k[6:]: v for k, v in sd.items() if k.startswith("trunk.")}    # one of our own models
-    missing, extra = m.load_state_dict(sd, strict=False)
-    if missing: raise ValueError(f"{weights}: lacks {len(missing)} of the tensors of {name}, such as {missing[0]!r}; is it another trunk's file?")
+    own, c = m.state_dict(), m.pretrained_cfg.get("classifier") or ()
+    sd = {k: v for k, v in sd.items() if not k.startswith(tuple(f"{x}." for x in ((c,) if isinstance(c, str) else c)))}
+    odd = [f"lacks {k!r}" for k in own.keys() - sd.keys()] + [f"has {k!r}, which {name} has not" for k in sd.keys() - own.keys()] + [f"{k!r} is {tuple(sd[k].shape)}, not {tuple(own[k].shape)}" for k in own.keys() & sd.keys() if own[k].shape != sd[k].shape]
+    if odd: raise ValueError(f"{weights}: is another trunk's file? It {sorted(odd)[0]} ({len(odd)} tensors differ)")
+    m.load_state_dict(sd)
     return m
 
 # %% ../../nbs/models/01_embed.ipynb #9050e462

@@ -23,6 +23,8 @@ def recall_at(ids: np.ndarray,      # int [q, k] database rows, best first, -1 f
               ns=(1, 5, 10, 20),    # each at most k
              ) -> dict[int, float]: # fractions
     "Recall@N. Raises `ValueError` for no queries, or an N beyond what was searched."
+    ns = (int(ns),) if np.isscalar(ns) else tuple(ns)
+    if np.ndim(ids) == 2 and np.shape(ids)[1] == 0: raise ValueError("recall_at: ids has no columns; search for at least one neighbour")
     first = first_hit(ids, positives)
     if not len(first): raise ValueError("recall_at: no queries")
     if max(ns) > np.shape(ids)[1]: raise ValueError(f"recall_at: N={max(ns)} asked for, but only the {np.shape(ids)[1]} nearest were searched")

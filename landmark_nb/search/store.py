@@ -79,7 +79,7 @@ def extract(model,             # a module: float [b, 3, s, s] in [0, 1] -> [b, d
             progress: bool = True,
             on_bad=print,      # called with the message of every image that cannot be decoded
            ) -> np.ndarray:    # [n, d], memory-mapped where there is a path
-    "Descriptors of all images of a manifest; with a path, resumes where it stopped. Memory: a few batches, whatever the number of images."
+    "Descriptors of all images of a manifest; with a path, resumes where it stopped. Memory: a few batches, and the ids."
     from landmark_nb.models.embed import fingerprint
     model.eval()
     p = next(model.parameters(), torch.zeros(1))

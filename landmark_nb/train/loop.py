@@ -41,7 +41,7 @@ class Head:
         self.module.to(device)
         for s in self.opt.state.values():
             for k, v in s.items():
-                if torch.is_tensor(v) and k != "step": s[k] = v.to(device)
+                if torch.is_tensor(v): s[k] = v.to(device)          # the step count too: Adam's fused kernel reads it there
         return self
 
 @dataclass
@@ -100,7 +100,7 @@ def _unpack(tensors, module, opt):
     opt.state.clear()
     for k, p in module.named_parameters():
         s = {n: tensors[f"o.{n}.{k}"] for n in ("step", "exp_avg", "exp_avg_sq") if f"o.{n}.{k}" in tensors}
-        if s: opt.state[p] = {n: (v if n == "step" else torch.empty_like(p).copy_(v)) for n, v in s.items()}
+        if s: opt.state[p] = {n: (v.to(p.device) if n == "step" else torch.empty_like(p).copy_(v)) for n, v in s.items()}
 
 def save_checkpoint(state: State, folder, config: dict, keep: int = 2) -> Path:
     "Write the state below `folder`; whoever is killed on the way leaves the last checkpoint whole."
@@ -114,7 +114,9 @@ def save_checkpoint(state: State, folder, config: dict, keep: int = 2) -> Path:
         put("trunk.safetensors", _pack(state.model, state.opt))
         for g, head in state.heads.items():
             file = f"group-{g:05d}.safetensors"
-            if last is not None and g not in state.changed and (last / file).exists(): os.link(last / file, tmp / file)
+            if last is not None and g not in state.changed and (last / file).exists():
+                try: os.link(last / file, tmp / file)
+                except OSError: shutil.copy2(last / file, tmp / file)     # a file system without links
             else: put(file, _pack(head.module, head.opt))
         atomic_write(tmp / "state.json", json.dumps(dict(step=state.step, seconds=state.seconds, best=state.best, seed=state.seed, groups={g: len(h.module.weight) for g, h in state.heads.items()}, config=config)))
         os.replace(tmp, folder / name)
@@ -139,6 +141,7 @@ def load_checkpoint(state: State, path, config: dict, free=()):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     path = Path(path); info = read_json(path / "state.json")
+    if missing := {"config", "groups", "step", "seconds", "best"} - info.keys(): raise ValueError(f"{path / 'state.json'}: lacks {', '.join(sorted(missing))}; it is no checkpoint of ours")
     if d := differing(info["config"], config, free): raise ValueError(f"{path} is a checkpoint of another configuration: {'; '.join(d)}. Use its settings, or another run folder")
     file = path / "trunk.safetensors"
     try:
@@ -156,13 +159,14 @@ class RunFolder:
     "`config.json`, `metrics.jsonl`, `checkpoints/`, `best.safetensors`, `report.html`."
     def __init__(self, path, config: dict, free=()):
         self.path, self.config = Path(path), json.loads(json.dumps(config))
-        self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / "config.json"
         if file.exists() and (d := differing(read_json(file), self.config, free)):
             raise ValueError(f"{self.path} is a run with another configuration: {'; '.join(d)}. Use another run folder, or delete this one")
-        atomic_write(file, json.dumps(self.config, indent=1))
         self.log_path = self.path / "metrics.jsonl"
         if not self.log_path.exists() and latest_checkpoint(self.path / "checkpoints"): raise ValueError(f"{self.path} has checkpoints but its metrics.jsonl is gone; use another run folder")
+    def start(self):
+        "Write `config.json`: to be called when everything that can be checked has been, so that a wrong start leaves nothing behind."
+        atomic_write(self.path / "config.json", json.dumps(self.config, indent=1))
     def cut(self, step: int):
         "Drop the events of steps beyond `step`, and a last line that was not finished."
         if not self.log_path.exists(): return
