@@ -1,7 +1,6 @@
 "Images a second and core of the drawn city, JPEG files included."
 import tempfile, time
 
-import numpy as np
 from common import save
 
 from landmark_nb.data import world as w

@@ -28,14 +28,15 @@ if os.environ.get("LANDMARK_NB_REAL"):
     from landmark_nb.search.metrics import recall_at
     from landmark_nb.search.store import extract
     rows = {}
+    net = Embedder(ModelConfig("tf_efficientnet_lite0", "imagenet", 0, 0))
     for size in (224, 384):
         d, q, r = search_folders(real / "sf-toy/database", real / "sf-toy/queries", size=size)
         right = dict(q1="db2", q2="db5", q3="db11", q4="db16", q5="db14")
         rows[f"sf-toy, {size} px"] = {"1": sum(d.ids[int(i)] == right[n[:2]] + ".jpg" for n, i in zip(q.ids, r.ids[:, 0])) / 5}
         d, q, r = search_folders(real / "corridor/ref", real / "corridor/query", size=size, k=20)
         rows[f"corridor, {size} px"] = recall_at(r.ids, positives_from_csv(real / "corridor/ground_truth.csv", d, q))
-        m, net = read_label_csv(real / "ie-tower/dataset.csv"), Embedder(ModelConfig("tf_efficientnet_lite0", "imagenet", 0, 0))
-        r = knn(extract(net, m["query"], size), extract(net, m["gallery"], size), 20)
-        rows[f"ie-tower (same floor), {size} px"] = recall_at(r.ids, positives_by_label(m["gallery"], m["query"]))
+    m = read_label_csv(real / "ie-tower/dataset.csv")
+    r = knn(extract(net, m["query"], 224), extract(net, m["gallery"], 224), 20)
+    rows["ie-tower (same floor), 224 px"] = recall_at(r.ids, positives_by_label(m["gallery"], m["query"]))
     result["real"] = {k: {str(n): round(v, 4) for n, v in r.items()} for k, r in rows.items()}
 save("evidence", **result)

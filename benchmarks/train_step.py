@@ -1,7 +1,7 @@
-"""A training step, and the whole loop with its loader, against a plain implementation of the same.
+"""A training step against a plain implementation of the same: augmentation, forward, backward, two optimisers; no files.
 
-Plain: each image decoded, jittered and cropped by itself with torchvision in the loader, Adam without a fused kernel.
-Equal in both: trunk, frozen stages, memory format, batch, image size, files, loader processes, threads.
+Plain: each image jittered and cropped by itself with torchvision, Adam without a fused kernel.
+Equal in both: trunk, frozen stages, memory format, batch, image size, threads. `pipeline.py` adds files and the loader.
 """
 import itertools, statistics, tempfile, time
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from common import save
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms import v2 as T
 
 from landmark_nb.core import rng
 from landmark_nb.data import world as w
-from landmark_nb.data.loaders import StepBatches, augment, batches, group_images
+from landmark_nb.data.loaders import StepBatches, augment, group_images
 from landmark_nb.data.places import read_sfxl
 from landmark_nb.models.embed import Embedder, ModelConfig, offline_lite0
 from landmark_nb.train.loop import OptimConfig, new_state, train_step
@@ -56,47 +56,32 @@ def rates(runs, n, warm=3):
     return {k: round(BATCH / statistics.median(v), 1) for k, v in t.items()}
 
 
-def block(make_run, n, warm=6):
-    "Images a second of one generator that has a loader running ahead: timed as a block, alone."
-    g = make_run()
-    for _ in range(warm): next(g)
-    a = time.perf_counter()
-    for _ in range(n): next(g)
-    rate = n * BATCH / (time.perf_counter() - a)
-    g.close()
-    return rate
+def setting(d, file, size):
+    "Photographs of one size on disk, for ours and for the plain loader."
+    cfg = w.WorldConfig(size=file, train_blocks=1, val_blocks=1, test_blocks=1, rows=1, years=1, spacing=6, val_queries=4, test_queries=4)
+    m = read_sfxl(w.write_world(cfg, d, progress=False) / "train")
+    images = {0: group_images(np.arange(len(m)) % CLASSES, np.arange(CLASSES))}
+    return StepBatches(m.root, m.ids, images, size, BATCH), Plain([m.path(i) for i in range(len(m))], size)
 
+
+SETTINGS = (("tf_efficientnet_lite0", 128, 128), ("resnet18", 128, 128), ("tf_efficientnet_lite0", 512, 128))  # trunk, files' size, training's size
 
 if __name__ == "__main__":
-    out, threads, workers = {}, torch.get_num_threads(), 1
+    out = {}
     with tempfile.TemporaryDirectory() as d:
-        for trunk, size, file in (("tf_efficientnet_lite0", 128, 128), ("resnet18", 128, 128), ("tf_efficientnet_lite0", 128, 512)):
-            cfg = w.WorldConfig(size=file, train_blocks=1, val_blocks=1, test_blocks=1, rows=1, years=1, spacing=6, val_queries=4, test_queries=4)
-            m = read_sfxl(w.write_world(cfg, d, progress=False) / "train")
-            paths = [m.path(i) for i in range(len(m))]
-            images = {0: group_images(np.arange(len(m)) % CLASSES, np.arange(CLASSES))}
-            ds, pl = StepBatches(m.root, m.ids, images, size, BATCH), Plain(paths, size)
+        for trunk, file, size in SETTINGS[:2]:
+            ds, pl = setting(d, file, size)
             raw = [ds[0, t] for t in range(6)]
-            cached = [torch.stack([T.functional.to_dtype(x, torch.float32, scale=True) for x in b["images"]]) for b in raw]
+            floats = [b["images"].float() / 255 for b in raw]
+            one = T.Compose(pl.jitter.transforms[3:])
 
-            def ours_step(s, h):
+            def ours(s, h):
                 for i in itertools.count():
                     b = raw[i % 6]; train_step(s, h, augment(b["images"], rng(0, i)), b["labels"]); yield
 
-            def theirs_step(s, h):
-                one = T.Compose(pl.jitter.transforms[3:])
-                for i in itertools.count(): plain_step(s, h, torch.stack([one(x) for x in cached[i % 6]]), raw[i % 6]["labels"]); yield
+            def plain(s, h):
+                for i in itertools.count(): plain_step(s, h, torch.stack([one(x) for x in floats[i % 6]]), raw[i % 6]["labels"]); yield
 
-            def ours_loop():
-                s, h = make(trunk, False)
-                for b in batches(ds, ((0, t) for t in range(10 ** 9)), workers): train_step(s, h, augment(b["images"], rng(0, b["step"])), b["labels"]); yield
-
-            def theirs_loop():
-                s, h = make(trunk, True)
-                for x, y in DataLoader(pl, BATCH, num_workers=workers, prefetch_factor=4): plain_step(s, h, x, y); yield
-
-            r = rates(dict(ours=ours_step(*make(trunk, False)), plain=theirs_step(*make(trunk, True))), 12)
-            pairs = [(block(ours_loop, 20), block(theirs_loop, 20)) for _ in range(3)]
-            ours, theirs = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-            out[f"{trunk}, files of {file} px trained at {size} px"] = dict(step=dict(r, ratio=round(r["ours"] / r["plain"], 2)), loop=dict(ours=round(ours, 1), plain=round(theirs, 1), ratio=round(statistics.median(a / b for a, b in pairs), 2)))
-    save("train_step", unit=f"images a second, batch {BATCH}, {threads} threads, {workers} loader process", rows=out)
+            r = rates(dict(ours=ours(*make(trunk, False)), plain=plain(*make(trunk, True))), 15)
+            out[f"{trunk}, {size} px"] = dict(r, ratio=round(r["ours"] / r["plain"], 2))
+    save("train_step", unit=f"images a second, batch {BATCH}, {torch.get_num_threads()} threads", rows=out)

@@ -86,7 +86,7 @@ def name_blocks(folder, skip=False, block=1 << 22) -> Iterator[np.ndarray]:
     from landmark_nb.data.names import join_names
     beside = Path(f"{os.fspath(folder).rstrip('/')}_images_paths.txt")
     if beside.is_file():
-        size, start = beside.stat().st_size, 0
+        size, start, dropped = beside.stat().st_size, 0, 0
         if not size: return
         with open(beside, "rb") as f:
             lines = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
@@ -94,8 +94,10 @@ def name_blocks(folder, skip=False, block=1 << 22) -> Iterator[np.ndarray]:
             end = size if start + block >= size else lines.rfind(b"\n", start, start + block) + 1
             if end <= start: raise ValueError(f"{printable(beside)}: has a line of more than {block} bytes; it must hold one path a line")
             yield np.frombuffer(lines, np.uint8, end - start, start)
-            if hasattr(mmap, "MADV_DONTNEED") and start: lines.madvise(mmap.MADV_DONTNEED, 0, start // mmap.PAGESIZE * mmap.PAGESIZE)   # what was read stays in the system's cache, not in ours
             start = end
+            if hasattr(mmap, "MADV_DONTNEED") and start - dropped > 8 * block:      # what was read stays in the system's cache, not in ours; the last blocks may still be in use
+                upto = (start - 5 * block) // mmap.PAGESIZE * mmap.PAGESIZE
+                lines.madvise(mmap.MADV_DONTNEED, dropped, upto - dropped); dropped = upto
         return
     names = []
     for n in list_images(folder, skip):
