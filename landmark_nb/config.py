@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['knob', 'coerce', 'Config', 'flat_fields', 'to_flat', 'from_flat']
 
-# %% ../nbs/01_config.ipynb #df371741
+# %% ../nbs/01_config.ipynb #d78d783f
 import difflib, math, types, typing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 
-# %% ../nbs/01_config.ipynb #7bca171c
+# %% ../nbs/01_config.ipynb #cd22296f
 def knob(default,        # the default value
          help: str = "", # one line
          low=None,       # smallest value that makes sense
@@ -47,7 +47,7 @@ class Config:
         for f in fields(self):
             if not is_dataclass(hints[f.name]): object.__setattr__(self, f.name, coerce(f.name, getattr(self, f.name), hints[f.name], f.metadata))
 
-# %% ../nbs/01_config.ipynb #d4b1c9e4
+# %% ../nbs/01_config.ipynb #752106e1
 def flat_fields(recipe) -> dict:
     "Setting name -> (field, concern's name or '') of a recipe class or instance; the names are unique."
     hints, out = typing.get_type_hints(recipe if isinstance(recipe, type) else type(recipe)), {}

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['note_progress', 'Ranking', 'expect_fail', 'atomic_path', 'atomic_write', 'save_tensors', 'read_json', 'rng']
 
-# %% ../nbs/00_core.ipynb #09285743
+# %% ../nbs/00_core.ipynb #1aea03dc
 import contextlib, json, os, sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-# %% ../nbs/00_core.ipynb #5caab126
+# %% ../nbs/00_core.ipynb #5abe9e2d
 @dataclass(frozen=True)
 class Ranking:
     "For each query its nearest images and their scores, best first. Every post-processing step is `Ranking -> Ranking`."
@@ -27,7 +27,7 @@ class Ranking:
     def __len__(self): return len(self.ids)
     def top(self, k: int): return Ranking(self.ids[:, :k], self.scores[:, :k])
 
-# %% ../nbs/00_core.ipynb #bf9465f5
+# %% ../nbs/00_core.ipynb #7732c171
 @contextlib.contextmanager
 def expect_fail(kind=Exception,  # the exception's class
                 text=""):        # must occur in its message
@@ -38,7 +38,7 @@ def expect_fail(kind=Exception,  # the exception's class
         print(f"{type(e).__name__}: {e}")
     else: raise AssertionError(f"no {kind.__name__} was raised")
 
-# %% ../nbs/00_core.ipynb #022d485e
+# %% ../nbs/00_core.ipynb #afdd7140
 @contextlib.contextmanager
 def atomic_path(path):
     "A path to write to, which takes the place of `path` if the block succeeds, and vanishes if not."
@@ -72,10 +72,10 @@ def read_json(path):
     try: return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f"{path} is not readable as JSON: {e}") from e
 
-# %% ../nbs/00_core.ipynb #e9a41bc6
+# %% ../nbs/00_core.ipynb #505211f9
 note_progress = dict(mininterval=1., ncols=100, file=None, leave=True)  # keyword arguments of every `tqdm`
 
-# %% ../nbs/00_core.ipynb #3bb4368c
+# %% ../nbs/00_core.ipynb #6b559017
 def rng(*key: int) -> np.random.Generator:
     "A generator that depends on the key alone; non-negative integers."
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(k) for k in key])))

@@ -8,7 +8,7 @@ __all__ = ['RECIPES', 'FREE', 'NS', 'DataConfig', 'PartitionConfig', 'RunConfig'
            'unreadable', 'plain', 'steps_of', 'fit', 'Result', 'check_model', 'run', 'describe_images', 'interesting',
            'write_run_report', 'search_folders']
 
-# %% ../nbs/03_experiments.ipynb #568db743
+# %% ../nbs/03_experiments.ipynb #99a7a545
 import contextlib, difflib, math, os, re, time, types
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from .models.embed import ModelConfig
 from .train.cosplace import CosPlaceConfig
 from .train.loop import OptimConfig
 
-# %% ../nbs/03_experiments.ipynb #199f5817
+# %% ../nbs/03_experiments.ipynb #9d6fa951
 @dataclass(frozen=True)
 class DataConfig(Config):
     "Which photographs."
@@ -72,7 +72,7 @@ class CosPlaceRecipe(Config):
 
 RECIPES = {"cosplace": CosPlaceRecipe()}
 
-# %% ../nbs/03_experiments.ipynb #e2f4bc05
+# %% ../nbs/03_experiments.ipynb #f1d920f9
 _WORLDS = dict(
     smoke=dict(size=48, train_blocks=2, val_blocks=1, test_blocks=1, rows=1, years=2, spacing=8., database_spacing=16., headings=4, val_queries=24, test_queries=32),
     demo=dict())                                               # WorldConfig's defaults
@@ -124,7 +124,7 @@ def settings_table(recipe) -> list:
     base = to_flat(RECIPES[recipe.recipe])
     return [["setting", "value", "paper", "what it is"]] + [[k, str(v), "" if base[k] == v or k in _PLACE else str(base[k]), flat_fields(recipe)[k][0].metadata["help"]] for k, v in to_flat(recipe).items()]
 
-# %% ../nbs/03_experiments.ipynb #316391c1
+# %% ../nbs/03_experiments.ipynb #45508f43
 @dataclass(frozen=True)
 class Prepared:
     "What a run trains and measures on."
@@ -171,7 +171,7 @@ def prepare(recipe) -> Prepared:
     if not sets["val"]: raise ValueError(f"{root}: no folder val/ with database/ and queries/; the best model is chosen by it")
     return Prepared(m, p, groups, {g: group_images(class_of, p.classes(g), g) for g in groups}, batch, sets["val"], sets["test"])
 
-# %% ../nbs/03_experiments.ipynb #053a2530
+# %% ../nbs/03_experiments.ipynb #50785855
 NS = (1, 5, 10, 20)
 
 def measure(model, place_set, recipe, store=None, progress=True, on_bad=print) -> dict:
@@ -202,7 +202,7 @@ def plain(result: dict) -> dict:
     "A result without its ranking: what goes into the log."
     return {k: v for k, v in result.items() if k != "ranking"}
 
-# %% ../nbs/03_experiments.ipynb #3e153c6a
+# %% ../nbs/03_experiments.ipynb #b51e5384
 def steps_of(groups: list, cfg, step: int) -> dict:
     "How many steps each group has had after `step` steps."
     done = Counter()
@@ -261,7 +261,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True):
     bar.close()
     return state
 
-# %% ../nbs/03_experiments.ipynb #556c6922
+# %% ../nbs/03_experiments.ipynb #4174f29c
 @dataclass(frozen=True)
 class Result:
     "What a run leaves behind."
@@ -325,7 +325,7 @@ def run(recipe, progress: bool = True) -> Result:
     write_run_report(result)
     return result
 
-# %% ../nbs/03_experiments.ipynb #6515c370
+# %% ../nbs/03_experiments.ipynb #edc2e72d
 def describe_images(m, rows) -> tuple:
     "Short captions and long tips of images: their note or year and heading."
     names = [m.ids[int(i)].rsplit("/", 1)[-1].split("@") for i in rows]
@@ -382,7 +382,7 @@ def write_run_report(res: Result) -> Path:
     from landmark_nb import __version__
     return write_report(res.report, f"{cfg['recipe']} on {printable(Path(cfg['data']).name)}", f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
 
-# %% ../nbs/03_experiments.ipynb #0782c986
+# %% ../nbs/03_experiments.ipynb #c510adf1
 def search_folders(database,                    # folder of photographs to search in
                    queries,                     # folder of photographs to search for
                    trunk: str = "tf_efficientnet_lite0",

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['EXTENSIONS', 'FORMATS', 'MAX_PIXELS', 'BadImage', 'printable', 'read_image']
 
-# %% ../nbs/02_images.ipynb #231505ee
+# %% ../nbs/02_images.ipynb #3a55eff6
 import os
 import numpy as np
 
-# %% ../nbs/02_images.ipynb #d517dd13
+# %% ../nbs/02_images.ipynb #3af60e33
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # what counts as an image in a folder, in any case
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # the decoders that may be used: others (PostScript) would run programs
@@ -22,7 +22,7 @@ def printable(path) -> str:
     "A file name that can be printed and logged, whatever bytes it has."
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
-# %% ../nbs/02_images.ipynb #f5a0948a
+# %% ../nbs/02_images.ipynb #fcf157a0
 def read_image(path,               # any file that Pillow knows
                size=None,          # pixels: a square's side, (height, width), or None for the image's own
               ) -> np.ndarray:     # uint8 [h, w, 3]

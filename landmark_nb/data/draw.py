@@ -11,11 +11,11 @@ __all__ = ['CELL', 'HEIGHT', 'BAY', 'FLOOR', 'WIN_W', 'WIN_H', 'WALL_R', 'WALL_G
            'ROAD_NS', 'ROAD_EW', 'CROSSING', 'PARK', 'TREE', 'CAR', 'LAMP', 'PERSON', 'mix', 'chance', 'noise',
            'facade', 'ground', 'things', 'figure', 'render', 'develop']
 
-# %% ../../nbs/data/00_draw.ipynb #a9caea29
+# %% ../../nbs/data/00_draw.ipynb #739298be
 import numpy as np
 from numba import njit
 
-# %% ../../nbs/data/00_draw.ipynb #ac868cbf
+# %% ../../nbs/data/00_draw.ipynb #bdb80814
 CELL = 8.  # metres: the side of a cell of the city's grid
 _K1, _K2, _K3 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -34,7 +34,7 @@ def chance(a, b, c):
     h = mix(np.uint64(a) * _K1 ^ np.uint64(b) * _K2 ^ np.uint64(c) * _K3)
     return np.float64(h >> _S11) * (1. / 9007199254740992.)
 
-# %% ../../nbs/data/00_draw.ipynb #1a3b3c5a
+# %% ../../nbs/data/00_draw.ipynb #baa40e2f
 @njit(cache=True, inline="always")
 def noise(x, y, seed):
     "Smooth value noise in [0, 1): the chance of the four lattice points around (x, y), blended."
@@ -45,7 +45,7 @@ def noise(x, y, seed):
     c, d = chance(i, j + 1, seed), chance(i + 1, j + 1, seed)
     return (a + (b - a) * u) * (1. - v) + (c + (d - c) * u) * v
 
-# %% ../../nbs/data/00_draw.ipynb #d49319a7
+# %% ../../nbs/data/00_draw.ipynb #633c0c77
 # a building
 (HEIGHT, BAY, FLOOR, WIN_W, WIN_H, WALL_R, WALL_G, WALL_B, TRIM_R, TRIM_G, TRIM_B, PATTERN, WINDOW, GROUND, SIGN,
  CORNICE, X0, Y0, BALCONY, MURAL, SEED, N_BUILDING) = range(22)
@@ -56,7 +56,7 @@ def noise(x, y, seed):
  SKY_R, SKY_G, SKY_B, CLOUD, GAIN_R, GAIN_G, GAIN_B, NOISE, VIGNETTE, CARS, N_WEATHER) = range(25)
 ROAD_NS, ROAD_EW, CROSSING, PARK = -1, -2, -3, -4  # what a cell of the map is, if not the number of a building
 
-# %% ../../nbs/data/00_draw.ipynb #9b9ce5e6
+# %% ../../nbs/data/00_draw.ipynb #a4ef8a0e
 @njit(cache=True, nogil=True)
 def facade(u, v, face, b, year, night, blur):
     "Albedo (red, green, blue) and own light of a wall, `u` m along and `v` m up; `blur` is a pixel's size there in m."
@@ -160,7 +160,7 @@ def facade(u, v, face, b, year, night, blur):
         return c * k, c * k * .97, c * k * .92, 0.
     return r * .92, g * .92, bl * .92, 0.
 
-# %% ../../nbs/data/00_draw.ipynb #487c739d
+# %% ../../nbs/data/00_draw.ipynb #7fdf57f2
 @njit(cache=True, nogil=True)
 def ground(x, y, kind, across, width, along, year, rain, snow):
     "Albedo of the ground at (x, y) m: `across` and `width` of the street in m, `along` the m since the last crossing."
@@ -189,7 +189,7 @@ def ground(x, y, kind, across, width, along, year, rain, snow):
             if noise(x * .12, y * .12, 17) > .72: r *= .7; g *= .7; b *= .7
     return r, g, b
 
-# %% ../../nbs/data/00_draw.ipynb #bc9f4b2c
+# %% ../../nbs/data/00_draw.ipynb #f7067153
 TREE, CAR, LAMP, PERSON = 0, 1, 2, 3
 
 @njit(cache=True, nogil=True)
@@ -283,7 +283,7 @@ def figure(what, x, z, size, s, axis_view, wea):
     if z > .8: return c, chance(s, 2, 81), chance(s, 3, 81), 0., abs(x) < .25
     return .15, .15, .2 + .2 * c, 0., abs(x) < .18
 
-# %% ../../nbs/data/00_draw.ipynb #51045fd1
+# %% ../../nbs/data/00_draw.ipynb #37e8e183
 @njit(cache=True, nogil=True)
 def _light(r, g, b, glow, shade, v, t, wea):
     "Light of the hour on an albedo: `shade` is the face's sun, `v` the height in m, `t` the depth in m."
@@ -422,7 +422,7 @@ def _figures(city, col_pos, col_w, row_pos, row_w, cam, wea, seed, img, depth):
                 img[j, c, 0] = r; img[j, c, 1] = g; img[j, c, 2] = b
                 depth[j, c] = d
 
-# %% ../../nbs/data/00_draw.ipynb #821b65cb
+# %% ../../nbs/data/00_draw.ipynb #3803dfd7
 @njit(cache=True, nogil=True)
 def develop(img, ss, wea, shot, out):
     "Average `ss` x `ss` samples of `img` into `out` uint8 [h, w, 3], as the camera of `wea` would record them."

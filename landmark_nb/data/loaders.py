@@ -6,7 +6,7 @@
 __all__ = ['GroupImages', 'group_images', 'draw_step', 'StepBatches', 'batches', 'Quarantine', 'AugmentConfig', 'color_matrices',
            'crop_boxes', 'augment']
 
-# %% ../../nbs/data/05_loaders.ipynb #f7f6114f
+# %% ../../nbs/data/05_loaders.ipynb #6267777d
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from ..config import Config, knob
 from ..core import rng
 from ..images import BadImage, read_image
 
-# %% ../../nbs/data/05_loaders.ipynb #742a058e
+# %% ../../nbs/data/05_loaders.ipynb #5f247695
 @dataclass(frozen=True)
 class GroupImages:
     "The images of one group by class: class c of the group owns `rows[starts[c]:starts[c + 1]]` of the manifest."
@@ -47,7 +47,7 @@ def draw_step(g: GroupImages, seed: int, step: int, batch: int):
     r = rng(seed, g.group, 1, step)
     return labels, [g.rows[g.starts[c] + r.permutation(g.starts[c + 1] - g.starts[c])] for c in labels]
 
-# %% ../../nbs/data/05_loaders.ipynb #ffdb24d3
+# %% ../../nbs/data/05_loaders.ipynb #00dbbd5e
 class StepBatches(Dataset):
     "`ds[group, step]` is the batch of that step: images uint8 [b, 3, s, s], labels int64 [b], and what could not be decoded."
     def __init__(self, root, ids,      # the manifest's root, and its ids (a polars series)
@@ -90,7 +90,7 @@ class Quarantine:
                 raise BadImage(f"class {label} of group {g} has lost {lost} files in {self.draws[g, label]} draws, more than bad_limit={self.limit:g} allows; the last: {message}")
         return new
 
-# %% ../../nbs/data/05_loaders.ipynb #331cbad1
+# %% ../../nbs/data/05_loaders.ipynb #29cd3f96
 @dataclass(frozen=True)
 class AugmentConfig(Config):
     "Augmentation of training images, as in the public CosPlace code."

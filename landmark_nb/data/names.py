@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['OK', 'FEW', 'ODD', 'NO_PLACE', 'NO_HEADING', 'EAST', 'NORTH', 'HEADING', 'parse_names', 'cell_keys', 'join_names']
 
-# %% ../../nbs/data/02_names.ipynb #dd4d103f
+# %% ../../nbs/data/02_names.ipynb #0da5b208
 import numpy as np
 from numba import njit
 
-# %% ../../nbs/data/02_names.ipynb #b70f9443
+# %% ../../nbs/data/02_names.ipynb #e2d84935
 OK, FEW, ODD, NO_PLACE, NO_HEADING = range(5)   # a row's state; ODD: left to `float`
 EAST, NORTH, HEADING = 1, 2, 9                  # fields, counting the empty text before the first @ as 0
 
@@ -74,7 +74,7 @@ def _parse(data, offsets, out, state):
     if start < len(data):
         state[line] = _line(data, start, len(data), at, k, out, line); offsets[line + 1] = len(data)
 
-# %% ../../nbs/data/02_names.ipynb #e2d84935
+# %% ../../nbs/data/02_names.ipynb #57ecd5d1
 def parse_names(data: np.ndarray,     # uint8 [bytes]: names, a line each
                ) -> tuple:            # offsets int64 [n + 1] of the lines, float64 [n, 3] east, north, heading, int8 [n] state
     "Read names; the odd ones by Python's `float`, and those stay ODD that it cannot read or that have an infinite heading. Releases the interpreter while it reads."

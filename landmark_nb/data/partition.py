@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['n_sectors', 'cells_of', 'Partition', 'assign', 'pack', 'unpack', 'assign_cells', 'assign_folder']
 
-# %% ../../nbs/data/04_partition.ipynb #de5fe92f
+# %% ../../nbs/data/04_partition.ipynb #03b59f23
 from dataclasses import dataclass
 
 import numpy as np
 
-# %% ../../nbs/data/04_partition.ipynb #ca3bdfc5
+# %% ../../nbs/data/04_partition.ipynb #41644932
 def n_sectors(alpha: float, L: int) -> int:
     "The number of heading sectors. Raises `ValueError` where two classes of one group could be neighbours across north."
     if not 0 < alpha <= 360: raise ValueError(f"alpha={alpha}: degrees of a heading sector, must lie in (0, 360]")
@@ -35,7 +35,7 @@ def cells_of(east, north, heading, M: float = 10., alpha: float = 30.) -> np.nda
     out[:, 2] = np.floor(np.mod(arrays["heading"], 360.) / alpha).astype(np.int64) % k   # -1e-20 % 360 rounds to 360
     return out
 
-# %% ../../nbs/data/04_partition.ipynb #deed117f
+# %% ../../nbs/data/04_partition.ipynb #6ede23ea
 @dataclass(frozen=True)
 class Partition:
     "Classes and CosGroups of a set of images (eq. 1)."
@@ -97,7 +97,7 @@ def assign_cells(cells, M, alpha, N, L, min_images) -> Partition:
     number[keep[order]] = np.arange(len(keep))
     return Partition(number[index], group[order], c[order], counts[keep[order]], M, alpha, N, L, min_images)
 
-# %% ../../nbs/data/04_partition.ipynb #696c3f09
+# %% ../../nbs/data/04_partition.ipynb #075c5506
 def assign_folder(folder, M: float = 10., alpha: float = 30., N: int = 5, L: int = 2, min_images: int = 10, skip: bool = False) -> Partition:
     "The partition of a folder of SF-XL-named files, streaming; row i is the i-th readable name."
     from landmark_nb.data.names import cell_keys

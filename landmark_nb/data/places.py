@@ -7,7 +7,7 @@ __all__ = ['SCHEMA', 'Manifest', 'list_images', 'name_blocks', 'place_blocks', '
            'read_folder', 'read_label_csv', 'positives_by_radius', 'positives_by_frame', 'positives_by_label',
            'positives_from_csv', 'PlaceSet', 'find_split', 'read_place_sets']
 
-# %% ../../nbs/data/03_places.ipynb #fb28bd69
+# %% ../../nbs/data/03_places.ipynb #d33da97f
 import mmap, os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ import polars as pl
 from ..core import atomic_path
 from ..images import EXTENSIONS, printable
 
-# %% ../../nbs/data/03_places.ipynb #f682baa5
+# %% ../../nbs/data/03_places.ipynb #cd9a705e
 SCHEMA = dict(id=pl.String, east=pl.Float64, north=pl.Float64, heading=pl.Float64, label=pl.String)
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Manifest:
     @classmethod
     def read(cls, path, root): return cls(Path(root), pl.read_parquet(path))
 
-# %% ../../nbs/data/03_places.ipynb #3bc3bc77
+# %% ../../nbs/data/03_places.ipynb #6b8849fb
 def _utf8(name, folder):
     try: name.encode("utf-8"); good = "\n" not in name
     except UnicodeEncodeError: good = False
@@ -163,7 +163,7 @@ def read_sfxl(folder, need_heading: bool = False, skip: bool = False,
         parts.append(pl.DataFrame([names, *(pl.Series(k, values[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading")))]))
     return Manifest(Path(folder), pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA))
 
-# %% ../../nbs/data/03_places.ipynb #08011199
+# %% ../../nbs/data/03_places.ipynb #fd937d4f
 def _csv(path, needed):
     try: t = pl.read_csv(path, infer_schema=False, encoding="utf8")
     except pl.exceptions.NoDataError: raise ValueError(f"{path}: the file is empty") from None
@@ -221,7 +221,7 @@ def read_label_csv(path, root=None, image="image_path", label="label", split="sp
     t = t.rename({image: "id", label: "label", split: "split"})
     return {s: Manifest(Path(root or Path(path).parent), t.filter(pl.col("split") == s)) for s in t["split"].unique(maintain_order=True)}
 
-# %% ../../nbs/data/03_places.ipynb #4b90fa93
+# %% ../../nbs/data/03_places.ipynb #344f0005
 def positives_by_radius(database: Manifest, queries: Manifest, radius: float = 25.) -> list[np.ndarray]:
     "For each query the database rows within `radius` metres (25 m: Arandjelovic and Zisserman, 2014). Costs O(q log d)."
     from scipy.spatial import cKDTree
@@ -268,7 +268,7 @@ class PlaceSet:
         if not any(len(p) for p in self.positives):
             raise ValueError(f"{self.name}: not one of the {len(self.queries)} queries has a right image among the {len(self.database)} of the database; check that both use the same coordinates (or labels)")
 
-# %% ../../nbs/data/03_places.ipynb #1792b8b0
+# %% ../../nbs/data/03_places.ipynb #3c5cb54f
 def find_split(root, split: str):
     "The folder of a split ('train', 'val', 'test') below a data set's root, or None."
     return next((p for p in (Path(root) / split, Path(root) / "images" / split) if p.is_dir()), None)

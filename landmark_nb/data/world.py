@@ -6,7 +6,7 @@
 __all__ = ['CONDITIONS', 'ZONE', 'EAST0', 'NORTH0', 'SEASONS', 'VERSION', 'WorldConfig', 'City', 'build_city', 'Poses', 'drive',
            'walk', 'weather', 'draw_views', 'world_name', 'file_names', 'plan', 'write_world']
 
-# %% ../../nbs/data/01_world.ipynb #f0aae112
+# %% ../../nbs/data/01_world.ipynb #981499e0
 import hashlib, json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..core import atomic_write, note_progress
 
-# %% ../../nbs/data/01_world.ipynb #09ae3c10
+# %% ../../nbs/data/01_world.ipynb #f40f195c
 @dataclass(frozen=True)
 class WorldConfig:
     "All that decides what a drawn world looks like, to the last bit."
@@ -40,7 +40,7 @@ class WorldConfig:
 CONDITIONS = ("viewpoint", "camera", "night", "rain")  # of the queries, as the file name's note says
 ZONE, EAST0, NORTH0 = 10, 550_000., 4_180_000.         # UTM 10 N: the corner of the city lies in San Francisco
 
-# %% ../../nbs/data/01_world.ipynb #47011cea
+# %% ../../nbs/data/01_world.ipynb #ef0605a1
 def _u(*keys):
     "Chance in [0, 1) for integers or arrays of them; the last key is a stream."
     m = np.uint64
@@ -53,7 +53,7 @@ def _u(*keys):
             z = z ^ (z >> m(31))
     return (z >> m(11)).astype(np.float64) / 2. ** 53
 
-# %% ../../nbs/data/01_world.ipynb #921dccb3
+# %% ../../nbs/data/01_world.ipynb #4af596fa
 @dataclass(frozen=True)
 class City:
     "The map as arrays: what `data.draw.render` reads."
@@ -130,7 +130,7 @@ def build_city(cfg: WorldConfig) -> City:
     return City(cells, cpos, cw, rpos, rw, np.array(table), {p: (cut[i], cut[i + 1]) for i, p in enumerate(("train", "val", "test"))},
                 (street(rows, 1), rows[-1][0] * d.CELL))
 
-# %% ../../nbs/data/01_world.ipynb #8d5838e9
+# %% ../../nbs/data/01_world.ipynb #f161a25c
 @dataclass(frozen=True)
 class Poses:
     "Views to draw, a row each; all arrays have the same length."
@@ -194,7 +194,7 @@ def walk(cfg: WorldConfig, city: City, part: str, n: int) -> Poses:
     return Poses(x, y, heading, np.where(other, 54 + 40 * u(4), 74.), np.where(other, 1.3 + .6 * u(5), 1.7),
                  np.where(other, .55 + .25 * u(6), .64 + .08 * u(6)), np.full(n, cfg.years), q, note)
 
-# %% ../../nbs/data/01_world.ipynb #9639bf3c
+# %% ../../nbs/data/01_world.ipynb #4fa19165
 SEASONS = ("summer", "autumn", "winter", "spring", "late summer")
 
 def weather(year: int, note: str, shot: int, seed: int) -> np.ndarray:
@@ -249,7 +249,7 @@ def draw_views(cfg: WorldConfig, city: City, poses: Poses) -> np.ndarray:
         d.develop(img, ss, w, int(poses.shot[i]), out[i])
     return out
 
-# %% ../../nbs/data/01_world.ipynb #9a5d8765
+# %% ../../nbs/data/01_world.ipynb #9f3b01df
 VERSION = 1  # of the drawing: raise it when the same parameters draw something else
 
 def world_name(cfg: WorldConfig) -> str:

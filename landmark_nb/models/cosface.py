@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['CosFace']
 
-# %% ../../nbs/models/02_cosface.ipynb #9bf2a888
+# %% ../../nbs/models/02_cosface.ipynb #c365a028
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# %% ../../nbs/models/02_cosface.ipynb #3807af47
+# %% ../../nbs/models/02_cosface.ipynb #ef116ec4
 class CosFace(nn.Module):
     "A head is called as `head(descriptors, labels) -> loss`, the mean over the batch."
     def __init__(self, dim: int,      # length of the descriptors

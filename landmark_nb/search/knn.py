@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['knn_exact', 'build_index', 'knn']
 
-# %% ../../nbs/search/01_knn.ipynb #6b9a613e
+# %% ../../nbs/search/01_knn.ipynb #697f2cf6
 import numpy as np
 
 from ..core import Ranking
 
-# %% ../../nbs/search/01_knn.ipynb #60fbd67d
+# %% ../../nbs/search/01_knn.ipynb #9f90eb37
 def _check(queries, database, k):
     if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]: raise ValueError(f"knn: queries {queries.shape} and database {database.shape} must be [q, d] and [n, d] with one d")
     if k < 1: raise ValueError(f"knn: k={k} must be at least 1")

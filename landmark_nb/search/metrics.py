@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['first_hit', 'recall_at']
 
-# %% ../../nbs/search/02_metrics.ipynb #bf693460
+# %% ../../nbs/search/02_metrics.ipynb #160982d6
 import numpy as np
 
-# %% ../../nbs/search/02_metrics.ipynb #3964eb6d
+# %% ../../nbs/search/02_metrics.ipynb #9fd9560e
 def first_hit(ids: np.ndarray,      # int [q, k] database rows, best first, -1 for none
               positives,            # for each query an array of right rows
              ) -> np.ndarray:       # int64 [q] rank of the first right one from 0, k where there is none

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Store', 'create_store', 'image_batches', 'extract']
 
-# %% ../../nbs/search/00_store.ipynb #95b7758a
+# %% ../../nbs/search/00_store.ipynb #452306b0
 import json, os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..core import atomic_write, note_progress, read_json
 from ..images import BadImage, read_image
 
-# %% ../../nbs/search/00_store.ipynb #28414ca7
+# %% ../../nbs/search/00_store.ipynb #cc328129
 class Store:
     "`vectors.npy` [n, d] (memory-mapped), `ids.txt`, `meta.json`, and `done.json`, the number of rows that are written."
     def __init__(self, path):
@@ -50,7 +50,7 @@ def create_store(path, ids, dim: int, meta: dict, dtype: str = "float32") -> Sto
     atomic_write(path / "meta.json", json.dumps(want, indent=1))             # last: a folder without it is no store
     return Store(path)
 
-# %% ../../nbs/search/00_store.ipynb #96b83329
+# %% ../../nbs/search/00_store.ipynb #60e4b4c4
 def image_batches(manifest, rows, size, batch: int, threads: int | None = None, ahead: int = 4):
     "Yields (rows, uint8 tensor [b, 3, h, w], messages of the undecodable) in order; by default one thread a core, at most 16."
     shape = (size, size) if isinstance(size, int) else tuple(size)

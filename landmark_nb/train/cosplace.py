@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CosPlaceConfig', 'Step', 'schedule', 'cosplace', 'hash_key']
 
-# %% ../../nbs/train/01_cosplace.ipynb #5ee4c743
+# %% ../../nbs/train/01_cosplace.ipynb #3ec8149c
 import math, time
 from dataclasses import dataclass
 from typing import Iterator
@@ -17,7 +17,7 @@ from ..core import rng
 from ..data.loaders import AugmentConfig, augment, batches
 from .loop import State, adam, train_step
 
-# %% ../../nbs/train/01_cosplace.ipynb #1500e464
+# %% ../../nbs/train/01_cosplace.ipynb #003c9517
 @dataclass(frozen=True)
 class CosPlaceConfig(Config):
     "The sequential trainer."

@@ -6,7 +6,7 @@
 __all__ = ['OptimConfig', 'adam', 'Head', 'State', 'new_state', 'save_checkpoint', 'latest_checkpoint', 'differing',
            'load_checkpoint', 'RunFolder', 'train_step']
 
-# %% ../../nbs/train/00_loop.ipynb #feecf19a
+# %% ../../nbs/train/00_loop.ipynb #24451543
 import contextlib, hashlib, json, os, shutil, time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..config import Config, knob
 from ..core import atomic_write, read_json, save_tensors
 from ..models.cosface import CosFace
 
-# %% ../../nbs/train/00_loop.ipynb #aa71f1a7
+# %% ../../nbs/train/00_loop.ipynb #5fe60532
 @dataclass(frozen=True)
 class OptimConfig(Config):
     "Losses and optimisers (Adam), as in the paper."
@@ -78,7 +78,7 @@ def new_state(model, cfg: OptimConfig, device="cpu", seed=0) -> State:
     dim = model.cfg.dim or model.trunk.num_features
     return State(model, adam([p for p in model.parameters() if p.requires_grad], cfg.lr), dim, cfg, device, seed)
 
-# %% ../../nbs/train/00_loop.ipynb #b9498faa
+# %% ../../nbs/train/00_loop.ipynb #a72d7e79
 def _pack(module, opt, prefix=""):
     "Tensors of a module and its optimiser's state, by name."
     from collections import OrderedDict
@@ -154,7 +154,7 @@ def load_checkpoint(state: State, path, config: dict, free=()):
     state.step, state.seconds, state.best = info["step"], info["seconds"], info["best"]
     state.changed.clear()
 
-# %% ../../nbs/train/00_loop.ipynb #3eb271bb
+# %% ../../nbs/train/00_loop.ipynb #d8df2601
 class RunFolder:
     "`config.json`, `metrics.jsonl`, `checkpoints/`, `best.safetensors`, `report.html`."
     def __init__(self, path, config: dict, free=()):
@@ -182,7 +182,7 @@ class RunFolder:
                 with contextlib.suppress(json.JSONDecodeError): out.append(json.loads(line))
         return [e for e in out if kind in (None, e["kind"])]
 
-# %% ../../nbs/train/00_loop.ipynb #c25e0a7c
+# %% ../../nbs/train/00_loop.ipynb #82bcd588
 def train_step(state: State, head: Head, images, labels, train_trunk: bool = True):
     "One step on one batch: images float [b, 3, s, s] in [0, 1], labels [b]. Returns the loss as a tensor."
     model = state.model.train(train_trunk)

@@ -7,13 +7,13 @@ __all__ = ['INK', 'PAPER', 'GRID', 'RIGHT', 'WRONG', 'QUIET', 'PALETTE', 'CSS', 
            'smooth', 'loss_figure', 'recall_over_time', 'recall_bars', 'data_uri', 'thumbnail', 'card', 'image_grid',
            'retrieval_strips']
 
-# %% ../../nbs/viz/00_plots.ipynb #d5f4ab77
+# %% ../../nbs/viz/00_plots.ipynb #1b44072c
 import base64, html, io
 
 import numpy as np
 import plotly.graph_objects as go
 
-# %% ../../nbs/viz/00_plots.ipynb #7a840751
+# %% ../../nbs/viz/00_plots.ipynb #5146b6ca
 INK, PAPER, GRID, RIGHT, WRONG, QUIET = "#1d2733", "#ffffff", "#e6eaef", "#17864b", "#c93a3a", "#9aa7b5"
 PALETTE = ["#2f6fde", "#e2852e", "#2a9d8f", "#b2479f", "#8a6d3b", "#5b5fc7", "#d1495b", "#4f8a10", "#118ab2", "#ad6a6c", "#7a7d2f", "#3d5a80"]
 
@@ -29,7 +29,7 @@ def thin(n: int, most: int) -> np.ndarray:
     "At most `most` of n rows, evenly spaced: a browser need not draw millions of points."
     return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(int)
 
-# %% ../../nbs/viz/00_plots.ipynb #5914042a
+# %% ../../nbs/viz/00_plots.ipynb #fc2019c4
 def map_figure(partition, trained: list, sets=(), most: int = 20_000) -> go.Figure:
     "Classes as points on the ground, moved from their cell's middle in the direction in which they look; those in training in the colour of their group; test sets' databases and queries beside. Metres from the south-western corner."
     M = partition.M
@@ -61,7 +61,7 @@ def class_sizes(partition, trained: list) -> go.Figure:
     style(fig, "", 300, barmode="overlay"); fig.update_xaxes(title="images of a class"); fig.update_yaxes(title="classes")
     return fig
 
-# %% ../../nbs/viz/00_plots.ipynb #90105f06
+# %% ../../nbs/viz/00_plots.ipynb #df391c14
 def smooth(y, span: int) -> np.ndarray:
     "Centred mean over `span` values, narrower at the ends."
     y = np.asarray(y, float); c = np.concatenate([[0], np.cumsum(y)])
@@ -104,7 +104,7 @@ def recall_bars(results: dict) -> go.Figure:
     style(fig, "", 360, barmode="group", bargap=.25); fig.update_yaxes(title="queries found [%]", range=[0, 105])
     return fig
 
-# %% ../../nbs/viz/00_plots.ipynb #c4ada0e8
+# %% ../../nbs/viz/00_plots.ipynb #d2a660d1
 def data_uri(image: np.ndarray,  # uint8 [h, w, 3]
              quality: int = 85) -> str:
     "An image as a JPEG inside a string, for HTML that needs no other file."

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['TEMPLATE', 'Section', 'report_html', 'write_report']
 
-# %% ../../nbs/viz/01_report.ipynb #07ce89cd
+# %% ../../nbs/viz/01_report.ipynb #3d74f92d
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import atomic_write
 from .plots import CSS
 
-# %% ../../nbs/viz/01_report.ipynb #2e52c025
+# %% ../../nbs/viz/01_report.ipynb #eec6df29
 @dataclass(frozen=True)
 class Section:
     "A heading, a line of text, and a body: a plotly figure, a piece of HTML from `viz.plots`, or rows for a table."
