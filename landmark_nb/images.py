@@ -23,7 +23,7 @@ def printable(path) -> str:
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 # %% ../nbs/02_images.ipynb #fcf157a0
-def read_image(path,               # any file that Pillow knows
+def read_image(path,               # any file that Pillow knows; or its bytes, in a file object with a `name`
                size=None,          # pixels: a square's side, (height, width), or None for the image's own
               ) -> np.ndarray:     # uint8 [h, w, 3]
     "Decode one image to RGB, upright, first frame, over white where transparent. Raises `BadImage`, and `FileNotFoundError` for no file."
@@ -47,4 +47,4 @@ def read_image(path,               # any file that Pillow knows
             return np.asarray(im)
     except (FileNotFoundError, KeyboardInterrupt, MemoryError): raise
     except Exception as e:                          # decoders raise whatever they like on broken files
-        raise BadImage(f"{printable(path)}: cannot be decoded ({type(e).__name__}: {e})") from e
+        raise BadImage(f"{printable(getattr(path, 'name', path))}: cannot be decoded ({type(e).__name__}: {e})") from e

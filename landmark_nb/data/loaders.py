@@ -53,17 +53,21 @@ class StepBatches(Dataset):
     def __init__(self, root, ids,      # the manifest's root, and its ids (a polars series)
                  groups: dict,         # group -> GroupImages
                  size: int,            # pixels of the square that images are resized to
-                 batch: int, seed: int = 0):
-        self.root, self.groups, self.size, self.batch, self.seed = str(root), groups, size, batch, seed
+                 batch: int, seed: int = 0,
+                 shards=None):         # `data.shards.Shards` of the same rows: images come from there instead
+        self.root, self.groups, self.size, self.batch, self.seed, self.shards = str(root), groups, size, batch, seed, shards
         self.ids = ids.to_arrow()      # worker processes share its memory; polars itself may not be used after a fork
-    def __getitem__(self, key):
+    def open(self, row: int):
+        "What `read_image` takes for a row: a path, or a piece of a shard."
         import os
+        return os.path.join(self.root, self.ids[row].as_py()) if self.shards is None else self.shards.open(row)
+    def __getitem__(self, key):
         group, step = key
         labels, candidates = draw_step(self.groups[group], self.seed, step, self.batch)
         images, bad = np.empty((len(labels), self.size, self.size, 3), np.uint8), []
         for i, rows in enumerate(candidates):
             for row in rows:
-                try: images[i] = read_image(os.path.join(self.root, self.ids[int(row)].as_py()), self.size); break
+                try: images[i] = read_image(self.open(int(row)), self.size); break
                 except (BadImage, FileNotFoundError) as e: bad.append((int(labels[i]), int(row), str(e)))
             else: raise BadImage(f"group {group}, class {labels[i]}: not one of its {len(rows)} images can be decoded; the first: {bad[-len(rows)][2]}")
         return dict(group=group, step=step, images=torch.from_numpy(images).permute(0, 3, 1, 2), labels=torch.from_numpy(labels), bad=bad)

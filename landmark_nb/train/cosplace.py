@@ -40,6 +40,11 @@ class Step:
     batch: dict       # as the loader gave it
     first: bool       # of its iteration
     last: bool        # of its iteration
+    taken = 1
+    @property
+    def losses(self) -> dict: return {self.group: self.loss}
+    @property
+    def batches(self) -> list: return [self.batch]
 
 def schedule(groups: list, cfg: CosPlaceConfig, start: int = 0) -> Iterator[tuple]:
     "Yields (group, that group's own step) from global step `start`: what the loader needs to run ahead."

@@ -94,6 +94,7 @@ class Round:
     iteration: int
     losses: dict      # group -> mean loss over the round's steps, of all groups of all workers
     batches: list     # of this worker, as the loader gave them, without their images
+    first: bool       # of its iteration
     last: bool        # of its iteration
     bytes: int        # that this worker handed to the all-reduce
     seconds: float    # spent in it, waiting for the slowest worker included
@@ -170,7 +171,7 @@ def dcosplace(state: State,
             state.scaler.load_state_dict(scale | dict(scale=low, _growth_tracker=scale["_growth_tracker"] + n if low == scale["scale"] else 0))
         state.step += n
         told = tail[0].tolist()
-        yield Round(state.step, n, t // cfg.steps, dict(zip(groups, told)), seen, state.step % cfg.steps == 0, total.numel() * total.element_size() if workers.world > 1 else 0, waited if workers.world > 1 else 0., tuple(tail[2].tolist()))
+        yield Round(state.step, n, t // cfg.steps, dict(zip(groups, told)), seen, t % cfg.steps == 0, state.step % cfg.steps == 0, total.numel() * total.element_size() if workers.world > 1 else 0, waited if workers.world > 1 else 0., tuple(tail[2].tolist()))
 
 # %% ../../nbs/train/04_dcosplace.ipynb #40e93d2e
 def memory_of(trunk: int, trained: int, classes: int, dim: int, groups: int, momentum: bool = False) -> dict:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['INK', 'PAPER', 'GRID', 'RIGHT', 'WRONG', 'QUIET', 'PALETTE', 'CSS', 'style', 'thin', 'map_figure', 'class_sizes',
-           'smooth', 'loss_figure', 'recall_over_time', 'recall_bars', 'data_uri', 'thumbnail', 'card', 'image_grid',
-           'retrieval_strips']
+           'smooth', 'loss_figure', 'recall_over_time', 'compare_runs', 'recall_bars', 'data_uri', 'thumbnail', 'card',
+           'image_grid', 'retrieval_strips']
 
 # %% ../../nbs/viz/00_plots.ipynb #1b44072c
 import base64, html, io
@@ -72,10 +72,15 @@ def loss_figure(steps: list[dict], span: int = 9) -> go.Figure:
     "The loss by step, coloured by group, with every switch of the group marked. `steps`: dicts with step, group, loss."
     t, y, g = (np.array([s[k] for s in steps]) for k in ("step", "loss", "group"))
     fig, groups = go.Figure(), list(dict.fromkeys(g.tolist()))
-    cuts = np.flatnonzero(np.diff(g)) + 1
+    if len(np.unique(t)) < len(t):                                  # side by side: every group at every step
+        order = np.lexsort((t, [groups.index(k) for k in g.tolist()])); t, y, g = t[order], y[order], g[order]
+        parts, cuts = np.split(np.arange(len(t)), np.flatnonzero(np.diff(g)) + 1), []
+    else:
+        cuts = np.flatnonzero(np.diff(g)) + 1
+        parts = np.split(np.arange(len(t)), cuts)
     fig.add_scattergl(x=t, y=y, mode="markers", marker=dict(size=3, color="#d5dce4"), name="single steps", hoverinfo="skip")
     shown = set()
-    for part in np.split(np.arange(len(t)), cuts):
+    for part in parts:
         k = int(g[part[0]]); i = groups.index(k)
         fig.add_scatter(x=t[part], y=smooth(y[part], span), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"group {k}", legendgroup=str(k), showlegend=k not in shown,
                         hovertemplate="step %{x}<br>loss %{y:.2f}<extra>group " + str(k) + "</extra>")
@@ -94,6 +99,16 @@ def recall_over_time(evals: list[dict], before: float | None = None, x: str = "s
                             line=dict(width=2.6 if j == 0 else 1.6, color=PALETTE[i % len(PALETTE)], dash=("solid", "dash", "dot")[min(j, 2)]), marker=dict(size=8), hovertemplate="%{y:.1f} %<extra>" + f"{name}, R@{n}" + "</extra>")
     if before is not None: fig.add_hline(y=100 * before, line=dict(color=QUIET, dash="dash"), annotation=dict(text="R@1 of the frozen trunk", font=dict(color=QUIET, size=11)), annotation_position="bottom right")
     style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title="queries found [%]")
+    return fig
+
+def compare_runs(runs: dict, x: str = "step", n: str = "1") -> go.Figure:
+    "Recall@n of several runs over one clock. `runs`: name -> evaluations (dicts with set, step, images, seconds, recall); several sets are averaged."
+    fig = go.Figure()
+    for i, (name, evals) in enumerate(runs.items()):
+        at = sorted({e[x] for e in evals})
+        y = [100 * float(np.mean([e["recall"][n] for e in evals if e[x] == v])) for v in at]
+        fig.add_scatter(x=[v / (60 if x == "seconds" else 1) for v in at], y=y, mode="lines+markers", name=name, line=dict(width=2.4, color=PALETTE[i % len(PALETTE)]), marker=dict(size=6), hovertemplate="%{x}: %{y:.1f} %<extra>" + name.replace("<", "&lt;") + "</extra>")
+    style(fig, "", 360); fig.update_xaxes(title={"step": "steps of a worker", "images": "training images seen", "seconds": "minutes of training"}.get(x, x)); fig.update_yaxes(title=f"R@{n} on validation [%]")
     return fig
 
 def recall_bars(results: dict) -> go.Figure:
