@@ -6,8 +6,9 @@
 __all__ = ['RECIPES', 'FREE', 'NS', 'DataConfig', 'PartitionConfig', 'RunConfig', 'WorkersConfig', 'CosPlaceRecipe',
            'DCosPlaceRecipe', 'pick_device', 'configure', 'workers_of', 'notebook_parameters', 'home', 'settings_table',
            'Prepared', 'locate', 'choose_groups', 'prepare', 'same_everywhere', 'share', 'measure', 'unreadable',
-           'plain', 'steps_of', 'trainer_of', 'fit', 'train_worker', 'followed', 'train', 'Result', 'check_model',
-           'run', 'other_runs', 'describe_images', 'interesting', 'write_run_report', 'search_folders']
+           'plain', 'steps_of', 'trainer_of', 'fit', 'train_worker', 'followed', 'run_worker', 'start_workers', 'train',
+           'Result', 'check_model', 'frozen_trunk', 'run', 'other_runs', 'describe_images', 'interesting',
+           'write_run_report', 'search_folders']
 
 # %% ../nbs/03_experiments.ipynb #99a7a545
 import contextlib, difflib, math, os, re, time, types
@@ -134,6 +135,7 @@ def configure(recipe: str = "cosplace", **settings):
     from landmark_nb.data.partition import n_sectors
     n_sectors(r.partition.alpha, r.partition.L)
     device = pick_device(r.run.device)
+    if recipe == "dcosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
     if r.run.index != "exact":
         from landmark_nb.search.knn import build_index
@@ -409,16 +411,24 @@ def followed(folder, total: int, progress: bool):
     try: yield
     finally: stop.set(); t.join(); look(); bar.close()
 
+def run_worker(settings: dict):
+    "What each worker process does where several machines share a run: all of it, the first worker measuring."
+    from landmark_nb.train.workers import connected
+    recipe = from_flat(RECIPES[settings["recipe"]], settings)
+    with connected(pick_device(recipe.run.device), recipe.launch.threads) as w: run(recipe, False, w)
+
+def start_workers(recipe, entry, folder, progress: bool):
+    "Start this machine's workers and wait for them."
+    from landmark_nb.train.launch import launch
+    c = recipe.launch
+    with followed(folder, recipe.train.steps * recipe.train.iterations, progress):
+        launch(entry, (to_flat(recipe),), folder.path, workers_of(recipe, pick_device(recipe.run.device)), c.restarts, c.nodes, c.rendezvous, c.join_minutes)
+
 def train(recipe, prep: Prepared, folder, progress: bool, workers: Workers):
     "`fit` here, or in workers started for it. Returns the step of the best model."
     from landmark_nb.train.loop import latest_checkpoint
-    from landmark_nb.train.workers import threads_of
     import torch
-    if workers.world == 1 and recipe.recipe == "dcosplace" and (recipe.launch.nodes > 1 or workers_of(recipe, workers.device) > 1):
-        from landmark_nb.train.launch import launch
-        c = recipe.launch
-        with followed(folder, recipe.train.steps * recipe.train.iterations, progress):
-            launch(train_worker, (to_flat(recipe),), folder.path, workers_of(recipe, workers.device), c.restarts, c.nodes, c.rendezvous, c.join_minutes)
+    if workers.world == 1 and workers_of(recipe, pick_device(recipe.run.device)) > 1: start_workers(recipe, train_worker, folder, progress)
     else:
         if recipe.recipe == "dcosplace" and recipe.launch.threads: torch.set_num_threads(recipe.launch.threads)
         fit(recipe, prep, folder, progress, workers)
@@ -452,35 +462,42 @@ def _timed(folder, what):
     try: yield
     finally: folder.log("duration", what=what, seconds=round(time.perf_counter() - t, 2))
 
-def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result | None:
-    "From data to report. Run it again to go on after an interruption. Under torchrun all workers call it; all but the first only train, and get None."
+def frozen_trunk(recipe):
+    "The trunk as it is before training, without a projection."
     import torch
-    from landmark_nb.models.embed import Embedder, fingerprint, load_model
+    from landmark_nb.models.embed import Embedder
+    torch.manual_seed(recipe.run.seed)
+    return Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0))
+
+def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result | None:
+    "From data to report. Run it again to go on after an interruption. Where several machines share a run all their workers call it; all but the first only train, and get None."
+    import torch
+    from landmark_nb.models.embed import fingerprint, load_model
     from landmark_nb.train.loop import RunFolder
     device = workers.device if workers.world > 1 else pick_device(recipe.run.device)
     workers = Workers(workers.rank, workers.world, workers.local_world, device)
     folder = RunFolder(recipe.run.out, to_flat(recipe), FREE, workers.rank)
     if workers.world > 1 and recipe.recipe != "dcosplace": raise ValueError(f"parameter recipe={recipe.recipe!r}: trains in one process; start it without torchrun, or use recipe=dcosplace")
     check_model(recipe)
+    several = workers.world == 1 and recipe.recipe == "dcosplace" and recipe.launch.nodes > 1
+    if several: start_workers(recipe, run_worker, folder, progress)
     t = time.perf_counter()
     prep = prepare(recipe, workers)
     if not workers.first:
         workers.barrier(); fit(recipe, prep, folder, False, workers); return None
+    def final(model):
+        model.to(device, memory_format=torch.channels_last)
+        return [measure(model, s, recipe, folder.path / "descriptors" / fingerprint(model), progress, unreadable(folder, 0)) for s in (prep.test if recipe.run.test else [])]
+    if several:                                                          # the workers have done and written everything
+        return Result(folder.path, recipe, prep, folder, final(frozen_trunk(recipe)) if recipe.run.before else [], final(load_model(folder.path / "best.safetensors")), folder.path / "report.html")
     folder.start(); folder.cut(10**12)
     workers.barrier()
     folder.log("duration", what="reading (and drawing) the data", seconds=round(time.perf_counter() - t, 2))
-    sets = prep.test if recipe.run.test else []
-    stores = folder.path / "descriptors"
-    def final(model):
-        model.to(device, memory_format=torch.channels_last)
-        return [measure(model, s, recipe, stores / fingerprint(model), progress, unreadable(folder, 0)) for s in sets]
     try:
         before = []
         if recipe.run.before:
             with _timed(folder, "measuring the frozen trunk"):
-                torch.manual_seed(recipe.run.seed)
-                frozen = Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0))
-                before = final(frozen)
+                before = final(frozen := frozen_trunk(recipe))
                 if not folder.events("before"):
                     for s in prep.val: folder.log("before", **plain(measure(frozen, s, recipe, progress=progress, on_bad=unreadable(folder, 0))))
                 del frozen
