@@ -8,7 +8,7 @@ __all__ = ['value_of', 'parse', 'main']
 # %% ../../nbs/04_main.ipynb #a8f5b130
 import sys
 
-from .workers import connected, die_with_parent
+from .workers import connected, die_with
 
 # %% ../../nbs/04_main.ipynb #56f47874
 def value_of(text: str):
@@ -34,7 +34,7 @@ def main(argv: list | None = None):
     from landmark_nb.experiments import configure, pick_device, run
     from landmark_nb.train.launch import lasting_failures
     recipe = configure(**parse(sys.argv[1:] if argv is None else argv))
-    if "TORCHELASTIC_RUN_ID" in os.environ: die_with_parent()
+    if "TORCHELASTIC_RUN_ID" in os.environ: die_with()
     threads = recipe.launch.threads if hasattr(recipe, "launch") else 0
     with lasting_failures(recipe.run.out), connected(pick_device(recipe.run.device), threads) as workers:
         result = run(recipe, workers.first, workers)

@@ -10,7 +10,7 @@ import contextlib, json, multiprocessing, os, socket, subprocess, sys, uuid
 from pathlib import Path
 
 from ..core import atomic_write, read_json
-from .workers import die_with_parent
+from .workers import die_with
 
 # %% ../../nbs/train/05_launch.ipynb #b8e7ce61
 LASTING = {k.__name__: k for k in (ValueError, TypeError, KeyError, FloatingPointError, OSError)}
@@ -38,9 +38,9 @@ def raise_failure(folder, run: str):
     if e.get("run") == run: raise LASTING.get(e["kind"], RuntimeError)(e["message"])
 
 # %% ../../nbs/train/05_launch.ipynb #02187867
-def worker(entry, folder, *args):
+def worker(launcher: int, entry, folder, *args):
     "What runs in each worker process: `entry(*args)`, gone when its launcher is gone."
-    die_with_parent()
+    die_with(launcher)
     with lasting_failures(folder): return entry(*args)
 
 def check_rendezvous(rendezvous: str, seconds: float = 30.):
@@ -80,7 +80,7 @@ def launch(entry,                # a function of an importable module: what each
                           rdzv_backend="c10d", rdzv_endpoint=rendezvous or "localhost:0", rdzv_configs=dict(timeout=60 * join_minutes, join_timeout=60 * join_minutes),
                           logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL))
     with contextlib.suppress(FileNotFoundError): _marker(folder).unlink()
-    try: elastic_launch(config, worker)(entry, folder, *args)
+    try: elastic_launch(config, worker)(os.getpid(), entry, folder, *args)
     except RendezvousError as e:
         raise ConnectionError(f"rendezvous={rendezvous or 'on this machine'}: {nodes} machines did not meet within {join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, and does every machine run this with the same nodes and rendezvous?") from e
     except ChildFailedError as e:
