@@ -6,9 +6,9 @@
 __all__ = ['RECIPES', 'FREE', 'NS', 'DataConfig', 'PartitionConfig', 'RunConfig', 'WorkersConfig', 'CosPlaceRecipe',
            'DCosPlaceRecipe', 'pick_device', 'configure', 'workers_of', 'notebook_parameters', 'home', 'settings_table',
            'Prepared', 'locate', 'choose_groups', 'prepare', 'same_everywhere', 'share', 'measure', 'unreadable',
-           'plain', 'steps_of', 'trainer_of', 'fit', 'train_worker', 'followed', 'run_worker', 'start_workers', 'train',
-           'Result', 'check_model', 'frozen_trunk', 'run', 'other_runs', 'describe_images', 'interesting',
-           'write_run_report', 'search_folders']
+           'plain', 'steps_of', 'passed', 'trainer_of', 'fit', 'train_worker', 'followed', 'run_worker',
+           'start_workers', 'train', 'Result', 'check_model', 'frozen_trunk', 'run', 'other_runs', 'describe_images',
+           'interesting', 'write_run_report', 'search_folders']
 
 # %% ../nbs/03_experiments.ipynb #99a7a545
 import contextlib, difflib, math, os, re, time, types
@@ -297,6 +297,10 @@ def steps_of(recipe, groups: list, step: int) -> dict:
     for e in range(math.ceil(step / s)): done[groups[e % len(groups)]] += min(s, step - e * s)
     return done
 
+def passed(s, every: int) -> bool:
+    "Whether a step or round came to a multiple of `every`, or went beyond it."
+    return s.step // every > (s.step - s.taken) // every
+
 def trainer_of(recipe, prep: Prepared, state, loaders: int, workers: Workers, votes):
     "The recipe's trainer over its loader, from `state.step` on."
     from landmark_nb.data.loaders import StepBatches, batches
@@ -347,12 +351,11 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
         for batch in s.batches:
             for message in quarantine.add(batch): tqdm.write(f"quarantined: {message}")
         for g, row in quarantine.files.keys() - known: folder.log("quarantine", step=s.step, group=g, row=row, label=quarantine.files[g, row][0], message=quarantine.files[g, row][1])
-        every = lambda k: s.step // k > (s.step - s.taken) // k
-        validate = every(recipe.run.eval_every) if recipe.run.eval_every else s.last
+        validate = passed(s, recipe.run.eval_every) if recipe.run.eval_every else s.last
         over = bool(over) or s.step == total
         save = s.last or over or bool(save_now)
         now = dict(step=s.step, seconds=round(state.seconds, 3), images=s.step * per_step)
-        if every(recipe.run.log_every) or s.first or validate or save:
+        if passed(s, recipe.run.log_every) or s.first or validate or save:
             losses = {int(g): float(l) for g, l in s.losses.items()}
             for g, loss in losses.items():
                 if not math.isfinite(loss): raise FloatingPointError(f"the loss of group {g} became {loss} at step {s.step}{f' (in the round of {s.taken} local steps that ended there)' if hasattr(s, 'told') else ''}; the last good checkpoint is {latest_checkpoint(checkpoints) or 'none'}. Lower lr or head_lr")

@@ -82,7 +82,7 @@ def loss_figure(steps: list[dict], span: int = 9) -> go.Figure:
     shown = set()
     for part in parts:
         k = int(g[part[0]]); i = groups.index(k)
-        fig.add_scatter(x=t[part], y=smooth(y[part], span), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"group {k}", legendgroup=str(k), showlegend=k not in shown,
+        fig.add_scatter(x=t[part], y=smooth(y[part], min(span, 1 + len(part) // 4)), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"group {k}", legendgroup=str(k), showlegend=k not in shown,
                         hovertemplate="step %{x}<br>loss %{y:.2f}<extra>group " + str(k) + "</extra>")
         shown.add(k)
     for c in cuts: fig.add_vline(x=float(t[c - 1] + t[c]) / 2, line=dict(color=QUIET, width=1, dash="dot"))
