@@ -8,16 +8,21 @@ from pathlib import Path
 
 from common import save
 
-run = Path("runs/demo-cosplace")
-if not (run / "metrics.jsonl").exists(): raise SystemExit(f"{run}: no demo has been run; `make demo` first")
-events = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
-last = {k: [e for e in events if e["kind"] == k][-1] for k in ("test before", "test", "step")}
-seconds = Counter()
-for e in events:
-    if e["kind"] == "duration": seconds[e["what"]] += e["seconds"]
-result = dict(demo=dict(before=dict(all=last["test before"]["recall"], **last["test before"]["by_note"]), after=dict(all=last["test"]["recall"], **last["test"]["by_note"]),
-                        queries=last["test"]["queries"], database=last["test"]["database"], steps=last["step"]["step"], seconds={k: round(v) for k, v in seconds.items()},
-                        validation=[dict(step=e["step"], recall=e["recall"]["1"]) for e in events if e["kind"] == "eval"]))
+
+
+def demo(run: Path) -> dict:
+    if not (run / "metrics.jsonl").exists(): raise SystemExit(f"{run}: no demo has been run; `make demo` first")
+    events = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
+    last = {k: [e for e in events if e["kind"] == k][-1] for k in ("test before", "test", "step")}
+    seconds = Counter()
+    for e in events:
+        if e["kind"] == "duration": seconds[e["what"]] += e["seconds"]
+    return dict(before=dict(all=last["test before"]["recall"], **last["test before"]["by_note"]), after=dict(all=last["test"]["recall"], **last["test"]["by_note"]),
+                queries=last["test"]["queries"], database=last["test"]["database"], steps=last["step"]["step"], images=last["step"]["images"], seconds={k: round(v) for k, v in seconds.items()},
+                validation=[dict(step=e["step"], images=e["images"], recall=e["recall"]["1"]) for e in events if e["kind"] == "eval"])
+
+
+result = dict(demo=demo(Path("runs/demo-cosplace")), dcosplace=demo(Path("runs/demo-dcosplace")))
 
 real = Path(os.environ.get("LANDMARK_NB_REAL", ""))
 if os.environ.get("LANDMARK_NB_REAL"):
@@ -39,4 +44,7 @@ if os.environ.get("LANDMARK_NB_REAL"):
     r = knn(extract(net, m["query"], 224), extract(net, m["gallery"], 224), 20)
     rows["ie-tower (same floor), 224 px"] = recall_at(r.ids, positives_by_label(m["gallery"], m["query"]))
     result["real"] = {k: {str(n): round(v, 4) for n, v in r.items()} for k, r in rows.items()}
+else:                                                            # keep what was measured with them before
+    from common import RESULTS
+    if (RESULTS / "evidence.json").exists(): result["real"] = json.loads((RESULTS / "evidence.json").read_text())["real"]
 save("evidence", **result)

@@ -110,7 +110,7 @@ _DRAWN = dict(
     demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=45, iterations=16, lr=5e-4, eval_every=90, log_every=1))
 
 _OF_RECIPE = {("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
-              ("dcosplace", "demo"): dict(steps=15, iterations=6, lr=1e-3, local_steps=5, warmup_iterations=1, eval_every=15)}
+              ("dcosplace", "demo"): dict(steps=18, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=18)}
 
 def pick_device(name: str) -> str:
     "cuda where there is one, unless told otherwise."

@@ -96,12 +96,16 @@ def test_two_launchers_on_loopback(one_worker, tmp_path):
     assert same(final(tmp_path / "run"), want) and (tmp_path / "run/report.html").exists()
 
 
-def test_torchrun(one_worker, tmp_path):
+def test_torchrun_and_a_worker_that_is_killed(one_worker, tmp_path):
     worlds, want, _ = one_worker
-    c = command(tmp_path / "run", worlds)
-    p = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *c[1:]], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run, c = tmp_path / "run", command(tmp_path / "run", worlds)
+    p = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "3", *c[1:]], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while steps(run) < 4: assert p.poll() is None, finish(p)[2][-3000:]; time.sleep(.02)
+    workers = [w for w in descendants(p.pid) if "landmark_nb.train" in Path(f"/proc/{w}/cmdline").read_text() and "torch.distributed.run" not in Path(f"/proc/{w}/cmdline").read_text()]
+    assert len(workers) == 2 and steps(run) < 12
+    os.kill(workers[1], signal.SIGKILL)
     good(p)
-    assert same(final(tmp_path / "run"), want)
+    assert same(final(run), want)
 
 
 def test_from_shards(one_worker, tmp_path):

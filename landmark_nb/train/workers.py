@@ -54,7 +54,7 @@ def die_with(pid: int | None = None):
 def connected(device: str = "cpu",   # cpu or cuda; worker i of a machine gets its i-th GPU
               threads: int = 0,      # torch's threads of this worker; 0: an equal share of the cores
               hours: float = 12.,    # how long to wait for another worker, which may be measuring
-             join_seconds: float = 45.,   # how long connecting may take; after a restart gloo now and then waits for ever, and another restart helps
+             join_seconds: float = 45.,   # how long connecting may take
              ):
     "`Workers` as torchrun's environment describes them; outside of it, a world of one. Raises `ValueError` for more workers than GPUs."
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -67,7 +67,13 @@ def connected(device: str = "cpu",   # cpu or cuda; worker i of a machine gets i
         if local > (n := torch.cuda.device_count()): raise ValueError(f"workers={local}: this machine has {n} GPU{'s' * (n != 1)}; use at most as many workers, or device=cpu")
         device = f"cuda:{i}"; torch.cuda.set_device(i)
     torch.set_num_threads(threads_of(local, threads))
-    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(seconds=join_seconds))
+    backend, wait = "nccl" if device.startswith("cuda") else "gloo", timedelta(seconds=join_seconds)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # torchrun keeps its store from one start of the workers to the next, with the addresses of the dead in it: look under another name after a restart
+        store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=False, timeout=wait)
+        store = torch.distributed.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
+    else: torch.distributed.init_process_group(backend, timeout=wait)
     c10d = torch.distributed.distributed_c10d
     getattr(c10d, "set_timeout", c10d._set_pg_timeout)(timedelta(hours=hours))
     try: yield Workers(rank, world, local, device)
