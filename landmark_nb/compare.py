@@ -29,6 +29,7 @@ def paper_runs(steps: int = 120,       # local steps of D-CosPlace; J = 100 fits
             "seq-large": s | dict(large_batch=True, steps=steps // 8, iterations=8, eval_every=steps // 8)}
     runs |= {f"beta{b}": d | dict(slow_momentum=b) for b in (.1, .3, .5, .7)}
     runs |= {"J10-ramp": d | dict(warmup="ramp", steps=steps // 3, iterations=3, warmup_iterations=2), "J10-double": d | dict(warmup="double", steps=steps // 3, iterations=3, warmup_iterations=1)}
+    runs |= {"seq-lr1e-3": s | dict(lr=1e-3), "J10-long-lr1e-3": d | dict(iterations=3, lr=1e-3)} | {f"J10-lr{k}": d | dict(lr=float(k)) for k in ("1e-3", "4e-3", "8e-3")}
     for g in (4, 16): runs |= {f"seq-G{g}": s | dict(groups=g), f"J10-G{g}": d | dict(groups=g)}
     for k in range(1, seeds): runs |= {f"seq-s{k}": s | dict(seed=k), f"J10-s{k}": d | dict(seed=k)}
     return runs

@@ -7,11 +7,11 @@ __all__ = ['RECIPES', 'FREE', 'NS', 'DataConfig', 'PartitionConfig', 'RunConfig'
            'DCosPlaceRecipe', 'pick_device', 'configure', 'workers_of', 'notebook_parameters', 'home', 'settings_table',
            'Prepared', 'locate', 'choose_groups', 'prepare', 'same_everywhere', 'share', 'measure', 'unreadable',
            'plain', 'steps_of', 'passed', 'trainer_of', 'fit', 'train_worker', 'followed', 'run_worker',
-           'start_workers', 'train', 'Result', 'check_model', 'frozen_trunk', 'run', 'other_runs', 'describe_images',
-           'interesting', 'write_run_report', 'search_folders']
+           'start_workers', 'train', 'Result', 'check_model', 'finished', 'frozen_trunk', 'run', 'other_runs',
+           'describe_images', 'interesting', 'write_run_report', 'search_folders']
 
 # %% ../nbs/03_experiments.ipynb #99a7a545
-import contextlib, difflib, math, os, re, time, types
+import contextlib, difflib, math, os, re, time, types, zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +135,10 @@ def configure(recipe: str = "cosplace", **settings):
     from landmark_nb.data.partition import n_sectors
     n_sectors(r.partition.alpha, r.partition.L)
     device = pick_device(r.run.device)
+    if recipe == "dcosplace" and r.train.local_steps == 0:
+        if r.train.slow_momentum: raise ValueError(f"parameter slow_momentum={r.train.slow_momentum}: the joint objective, local_steps=0, has no outer step; set it to 0")
+        if r.optim.precision == "float16": raise ValueError("parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32")
+    if recipe == "dcosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
     if recipe == "dcosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
     if r.run.index != "exact":
@@ -203,12 +207,12 @@ def choose_groups(p, n: int, batch: int) -> list:
     if len(good) < n: raise ValueError(f"groups={n}: only {len(good)} of {len(sizes)} groups have the {batch} classes that a batch needs (the largest has {max(sizes.values())}); lower groups or batch_size, or keep more classes (smaller min_images, N or L)")
     return sorted(good[:n])
 
-def prepare(recipe, workers: Workers = Workers()) -> Prepared:
+def prepare(recipe, workers: Workers = Workers(), train_images: bool = True, test: bool = True) -> Prepared:
     "Partition the training images, choose the groups, and read the names of this worker's images alone: 41 million names would take 18 GB."
     from landmark_nb.data.loaders import group_images
     from landmark_nb.data.partition import assign_folder
     from landmark_nb.data.places import find_split, read_place_sets, read_sfxl
-    from landmark_nb.data.shards import partition_of, read_shards
+    from landmark_nb.data.shards import fingerprint_of, partition_of, read_shards
     if workers.first: locate(recipe)
     workers.barrier()                                                    # others do not draw the same city
     root, c, skip, shards = locate(recipe), recipe.partition, recipe.data.skip_bad_names, None
@@ -217,7 +221,6 @@ def prepare(recipe, workers: Workers = Workers()) -> Prepared:
         info, p = partition_of(recipe.data.shards)
         if d := [f"{k}={v:g} now, {info[k]:g} there" for k, v in settings.items() if info[k] != v]: raise ValueError(f"parameter shards={recipe.data.shards!r}: holds the shards of another partition ({'; '.join(d)})")
         n, dropped = info["images"], info["dropped"]
-        same_everywhere(workers, int(info["partition"][:12], 16), f"parameter shards={recipe.data.shards!r}: holds another partition here than on another machine; place the groups of one and the same folder")
     else:
         train = find_split(root, "train")
         if train is None: raise ValueError(f"{root}: no folder train/ (or images/train/) below it")
@@ -225,16 +228,20 @@ def prepare(recipe, workers: Workers = Workers()) -> Prepared:
         p = assign_folder(train, *settings.values(), skip)
         n, dropped = len(p.class_of), int((p.class_of < 0).sum())
     batch = recipe.train.batch_size * (recipe.train.groups if getattr(recipe.train, "large_batch", False) else 1)
+    same_everywhere(workers, int(fingerprint_of(p)[:12], 16), f"{recipe.data.shards or root}: holds another partition here than on another machine; all need the same training images, or shards placed from one and the same folder")
     groups = choose_groups(p, recipe.train.groups, batch)
-    mine = workers.mine(groups)
-    if recipe.data.shards:
+    mine = workers.mine(groups) if train_images else []
+    if not mine: m, class_of = None, np.empty(0, np.int64)
+    elif recipe.data.shards:
         shards = read_shards(recipe.data.shards, mine)
         m, class_of = shards.manifest, shards.class_of
     else:
         keep = np.isin(p.group_of_class, mine)[p.class_of] & (p.class_of >= 0)
         m, class_of = read_sfxl(train, True, skip, keep), p.class_of[keep]
         if len(m) != len(class_of): raise RuntimeError(f"{train}: {len(class_of)} images when first read, {len(m)} now; do not change the folder while it is read")
-    sets = {s: read_place_sets(f, recipe.data.radius, skip) if (f := find_split(root, s)) else [] for s in ("val", "test")}
+    sets = {s: read_place_sets(f, recipe.data.radius, skip) if (s == "val" or test) and (f := find_split(root, s)) else [] for s in ("val", "test")}
+    ids = zlib.crc32("\n".join(i for v in sets["val"] for m_ in (v.database, v.queries) for i in m_.ids.to_list()).encode())
+    same_everywhere(workers, ids, f"{root}: the validation images here are others than on another machine")
     if not sets["val"]: raise ValueError(f"{root}: no folder val/ with database/ and queries/; the best model is chosen by it")
     return Prepared(m, p, groups, {g: len(p.classes(g)) for g in groups}, {g: group_images(class_of, p.classes(g), g) for g in mine}, batch, n, dropped, sets["val"], sets["test"], shards)
 
@@ -320,6 +327,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
     from landmark_nb.data.loaders import Quarantine
     from landmark_nb.models.embed import Embedder, save_model
     from landmark_nb.train.loop import latest_checkpoint, load_checkpoint, new_state, save_checkpoint
+    from landmark_nb.train.dcosplace import all_finite
     from landmark_nb.train.workers import threads_of
     cfg, device, mine = recipe.train, workers.device, list(prep.images)
     config, checkpoints = to_flat(recipe), folder.path / "checkpoints"
@@ -332,7 +340,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
     total, per_step = cfg.steps * cfg.iterations, prep.batch * (len(prep.groups) if recipe.recipe == "dcosplace" else 1)
     quarantine = Quarantine(recipe.data.bad_limit)
     for e in folder.events("quarantine"):
-        if e["group"] in mine: quarantine.files[e["group"], e["row"]] = (e["label"], e["message"])
+        if e["group"] in mine: quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
     for g, n in steps_of(recipe, prep.groups, state.step).items():
         if g in mine: quarantine.draws.update({(g, c): n * prep.batch // prep.classes[g] for c in range(prep.classes[g])})
     if state.step >= total or (cfg.hours and state.seconds >= cfg.hours * 3600): return state
@@ -350,7 +358,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
         known = set(quarantine.files)
         for batch in s.batches:
             for message in quarantine.add(batch): tqdm.write(f"quarantined: {message}")
-        for g, row in quarantine.files.keys() - known: folder.log("quarantine", step=s.step, group=g, row=row, label=quarantine.files[g, row][0], message=quarantine.files[g, row][1])
+        for g, id in quarantine.files.keys() - known: folder.log("quarantine", step=s.step, group=g, id=id, label=quarantine.files[g, id][0], message=quarantine.files[g, id][1])
         validate = passed(s, recipe.run.eval_every) if recipe.run.eval_every else s.last
         over = bool(over) or s.step == total
         save = s.last or over or bool(save_now)
@@ -363,6 +371,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
                 for g, loss in losses.items(): folder.log("step", iteration=s.iteration, group=g, loss=loss, **now)
                 if hasattr(s, "told"): folder.log("round", taken=s.taken, bytes=s.bytes, waited=round(s.seconds, 4), workers=workers.world, **now)
             bar.set_postfix_str(f"iteration {s.iteration + 1}, {'group ' + str(s.group) + ', ' if hasattr(s, 'group') else ''}loss {np.mean(list(losses.values())):.2f}", refresh=False)
+        if (validate or save) and not all_finite([p for p in state.model.parameters()]): raise FloatingPointError(f"the trunk's weights became NaN or infinite by step {s.step}; the last good checkpoint is {latest_checkpoint(checkpoints) or 'none'}. Lower lr")
         if validate or over:
             results = [measure(state.model, v, recipe, progress=False, on_bad=unreadable(folder, s.step), workers=workers) for v in prep.val]
             score = float(np.mean([r["recall"]["1"] for r in results]))
@@ -371,6 +380,7 @@ def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers 
                 tqdm.write(f"step {s.step}: validation R@1 {100 * score:.1f} %")
             if score > state.best.get("score", -1):
                 state.best = dict(score=score, step=s.step)
+                save = True                                               # the best model never runs ahead of the checkpoint
                 if workers.first: save_model(state.model, folder.path / "best.safetensors")
         if save: save_checkpoint(state, checkpoints, folder.config, workers=workers); saved = time.perf_counter()
         bar.update(s.taken); clock = time.perf_counter()
@@ -385,7 +395,7 @@ def train_worker(settings: dict):
     from landmark_nb.train.workers import connected
     recipe = from_flat(RECIPES[settings["recipe"]], settings)
     with connected(pick_device(recipe.run.device), recipe.launch.threads) as w:
-        fit(recipe, prepare(recipe, w), RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank), False, w)
+        fit(recipe, prepare(recipe, w, test=False), RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank), False, w)
 
 @contextlib.contextmanager
 def followed(folder, total: int, progress: bool):
@@ -423,6 +433,8 @@ def run_worker(settings: dict):
 def start_workers(recipe, entry, folder, progress: bool):
     "Start this machine's workers and wait for them."
     from landmark_nb.train.launch import launch
+    import torch
+    if torch.cuda.is_initialized(): torch.cuda.empty_cache()              # worker 0 shares this process's GPU
     c = recipe.launch
     with followed(folder, recipe.train.steps * recipe.train.iterations, progress):
         launch(entry, (to_flat(recipe),), folder.path, workers_of(recipe, pick_device(recipe.run.device)), c.restarts, c.nodes, c.rendezvous, c.join_minutes)
@@ -465,6 +477,12 @@ def _timed(folder, what):
     try: yield
     finally: folder.log("duration", what=what, seconds=round(time.perf_counter() - t, 2))
 
+def finished(recipe, folder) -> bool:
+    "Whether a run has done all its steps and written its report."
+    from landmark_nb.train.loop import latest_checkpoint
+    last = latest_checkpoint(folder.path / "checkpoints")
+    return last is not None and int(last.name) >= recipe.train.steps * recipe.train.iterations and (folder.path / "report.html").is_file()
+
 def frozen_trunk(recipe):
     "The trunk as it is before training, without a projection."
     import torch
@@ -483,11 +501,11 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result |
     if workers.world > 1 and recipe.recipe != "dcosplace": raise ValueError(f"parameter recipe={recipe.recipe!r}: trains in one process; start it without torchrun, or use recipe=dcosplace")
     check_model(recipe)
     several = workers.world == 1 and recipe.recipe == "dcosplace" and recipe.launch.nodes > 1
-    if several: start_workers(recipe, run_worker, folder, progress)
+    if several and not finished(recipe, folder): start_workers(recipe, run_worker, folder, progress)
     t = time.perf_counter()
-    prep = prepare(recipe, workers)
+    prep = prepare(recipe, workers, train_images=not several, test=workers.first)
     if not workers.first:
-        workers.barrier(); fit(recipe, prep, folder, False, workers); return None
+        workers.barrier(); fit(recipe, prep, folder, False, workers); workers.barrier(); return None
     def final(model):
         model.to(device, memory_format=torch.channels_last)
         return [measure(model, s, recipe, folder.path / "descriptors" / fingerprint(model), progress, unreadable(folder, 0)) for s in (prep.test if recipe.run.test else [])]
@@ -513,6 +531,7 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result |
                 if (r["set"], step) not in done: folder.log(kind, step=step, **plain(r))
         result = Result(folder.path, recipe, prep, folder, before, after, folder.path / "report.html")
         write_run_report(result)
+        workers.barrier()                                                # machines leave together, after the last number is written
     finally: folder.release()
     return result
 
@@ -555,10 +574,11 @@ def write_run_report(res: Result) -> Path:
     seconds = Counter()
     for e in events("duration"): seconds[e["what"]] += e["seconds"]
     show = np.sort(rng(res.recipe.run.seed, 8).permutation(len(prep.train))[:12])
+    in_training = int(sum(p.counts[p.classes(g)].sum() for g in prep.groups))
     parallel, others = events("round"), other_runs(res.recipe.run.beside)
     caps, tips = describe_images(prep.train, show)
     val_before = [e["recall"]["1"] for e in events("before")]
-    S = [Section("Photographs", f"Twelve of the {len(prep.train):,} images of the groups in training ({prep.total:,} in all), drawn by chance, with the year of capture and the heading.", plots.image_grid([plots.thumbnail(prep.photo(int(i))) for i in show], caps, tips)),
+    S = [Section("Photographs", f"Twelve of the {in_training:,} images of the groups in training ({prep.total:,} in all), drawn by chance, with the year of capture and the heading.", plots.image_grid([plots.thumbnail(prep.photo(int(i))) for i in show], caps, tips)),
          Section("Map", f"{len(p.cells):,} classes of {p.M:g} m and {p.alpha:g}° in {len(p.groups)} CosGroups, {len(prep.groups)} of them in training; {prep.dropped:,} images are in classes of fewer than {p.min_images} and left out. Validation and test lie in other streets.", plots.map_figure(p, prep.groups, prep.val + prep.test)),
          Section("Class sizes", "", plots.class_sizes(p, prep.groups)),
          Section("Loss", "One colour a group. All groups train side by side and are averaged after every round, so there are no switches." if parallel else "One colour a group; dotted lines mark where training switched to another. A new head starts high; a head that waited has to catch up with the trunk.", plots.loss_figure(steps)),
@@ -588,7 +608,7 @@ def write_run_report(res: Result) -> Path:
         if bad: S.append(Section(title, f"{len(bad)} {text}", [["file"]] + [[m] for m in bad[:200]]))
     S += [Section("Durations", "", [["what", "seconds"]] + [[k, round(v, 1)] for k, v in seconds.items()] + [["of the training, steps alone", round(steps[-1]["seconds"], 1)]]),
           Section("Parameters", "Every setting of this run; the paper's value where it differs.", settings_table(res.recipe), fold=True)]
-    cards += [(f"{len(prep.train):,}", f"training images of {prep.total:,}"), (f"{sum(prep.classes.values()):,}", f"classes in {len(prep.groups)} groups"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
+    cards += [(f"{in_training:,}", f"training images of {prep.total:,}"), (f"{sum(prep.classes.values()):,}", f"classes in {len(prep.groups)} groups"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
     from landmark_nb import __version__
     return write_report(res.report, f"{cfg['recipe']} on {printable(Path(cfg['data']).name)}", f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
 

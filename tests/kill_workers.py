@@ -18,6 +18,7 @@ def worker(settings: dict, plan: dict):
     def watched(real, phase):
         def call(*args, **kw):
             nonlocal count
+            if phase == "average" and len(args) > 1 and args[1].numel() < 1000: return real(*args, **kw)   # a barrier, not the round's sum
             if phase == plan["phase"] and int(os.environ["RANK"]) == plan["rank"] and not did.exists():
                 count += 1
                 if count == plan["count"]:
@@ -61,7 +62,7 @@ def main(folder, runs):
     want, r = one("undisturbed", dict(phase="none")), random.Random()
     for i in range(runs):
         phase = PHASES[i % 3]
-        most = {"local steps": 24, "average": 20, "checkpoint": 12}[phase]
+        most = {"local steps": 24, "average": 6, "checkpoint": 12}[phase]
         plan = dict(phase=phase, rank=r.randrange(2), count=r.randrange(1, most), delay=r.choice([0, 0, r.uniform(0, .05), r.uniform(0, .5)]))
         began = time.time()
         got = one(f"run{i}", plan)

@@ -68,7 +68,7 @@ class StepBatches(Dataset):
         for i, rows in enumerate(candidates):
             for row in rows:
                 try: images[i] = read_image(self.open(int(row)), self.size); break
-                except (BadImage, FileNotFoundError) as e: bad.append((int(labels[i]), int(row), str(e)))
+                except (BadImage, FileNotFoundError) as e: bad.append((int(labels[i]), self.ids[int(row)].as_py(), str(e)))
             else: raise BadImage(f"group {group}, class {labels[i]}: not one of its {len(rows)} images can be decoded; the first: {bad[-len(rows)][2]}")
         return dict(group=group, step=step, images=torch.from_numpy(images).permute(0, 3, 1, 2), labels=torch.from_numpy(labels), bad=bad)
 
@@ -81,14 +81,14 @@ class Quarantine:
     "Counts draws and the files that failed; raises when a class has lost more than its share."
     limit: float = .01                                 # share of a class's draws that may fail; one file always may
     draws: Counter = field(default_factory=Counter)    # (group, label) -> draws
-    files: dict = field(default_factory=dict)          # (group, row) -> (label, message)
+    files: dict = field(default_factory=dict)          # (group, id) -> (label, message)
     def add(self, batch) -> list:
         "Take note of a batch; returns the messages that are new."
         g, new = batch["group"], []
         self.draws.update((g, int(c)) for c in batch["labels"])
-        for label, row, message in batch["bad"]:
-            if (g, row) in self.files: continue
-            self.files[g, row] = (label, message); new.append(message)
+        for label, id, message in batch["bad"]:
+            if (g, id) in self.files: continue
+            self.files[g, id] = (label, message); new.append(message)
             lost = sum(l == label and h == g for (h, _), (l, _) in self.files.items())
             if lost > max(1., self.limit * self.draws[g, label]):
                 raise BadImage(f"class {label} of group {g} has lost {lost} files in {self.draws[g, label]} draws, more than bad_limit={self.limit:g} allows; the last: {message}")

@@ -102,12 +102,13 @@ class Shards:
     class_of: np.ndarray        # int64 [n]
     where: tuple                # (files, file number [n], offset [n], size [n])
     handles: dict = field(default_factory=dict)
+    def __post_init__(self): self.ids = self.manifest.ids.to_arrow()      # polars itself may not be used after a fork
     def open(self, row: int) -> Piece:
         files, number, offset, size = self.where
         f = files[number[row]]
         if f not in self.handles: self.handles[f] = os.open(f, os.O_RDONLY)
         data = os.pread(self.handles[f], int(size[row]), int(offset[row]))
-        piece = Piece(data); piece.name = f"{f} ({self.manifest.ids[int(row)]})"
+        piece = Piece(data); piece.name = f"{f} ({self.ids[int(row)].as_py()})"
         if len(data) != size[row]: raise BadImage(f"{printable(piece.name)}: the shard ends before its end")
         return piece
 

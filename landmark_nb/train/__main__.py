@@ -32,9 +32,11 @@ def main(argv: list | None = None):
     "Run a recipe; under torchrun in all workers."
     import os
     from landmark_nb.experiments import configure, pick_device, run
-    from landmark_nb.train.launch import lasting_failures
+    from landmark_nb.train.launch import forget_failure, lasting_failures
     recipe = configure(**parse(sys.argv[1:] if argv is None else argv))
-    if "TORCHELASTIC_RUN_ID" in os.environ: die_with()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        die_with()
+        if os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0" and os.environ.get("RANK") == "0": forget_failure(recipe.run.out)
     threads = recipe.launch.threads if hasattr(recipe, "launch") else 0
     with lasting_failures(recipe.run.out), connected(pick_device(recipe.run.device), threads) as workers:
         result = run(recipe, workers.first, workers)

@@ -206,6 +206,7 @@ class RunFolder:
             lock.seek(0); who = lock.read().strip(); lock.close()
             raise ValueError(f"{self.path} is held by a run that is still going ({who or 'just starting'}): wait for it, stop it, or use another run folder") from None
         lock.truncate(0); lock.write(f"process {os.getpid()} on {socket.gethostname()}"); lock.flush()
+        os.register_at_fork(after_in_child=lock.close)          # a loader's process may live a little longer than we do
         self._lock = lock                                       # the system lets go of it when the process ends
     def release(self):
         if self._lock is not None: self._lock.close(); self._lock = None

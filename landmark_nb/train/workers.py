@@ -68,12 +68,13 @@ def connected(device: str = "cpu",   # cpu or cuda; worker i of a machine gets i
         device = f"cuda:{i}"; torch.cuda.set_device(i)
     torch.set_num_threads(threads_of(local, threads))
     backend, wait = "nccl" if device.startswith("cuda") else "gloo", timedelta(seconds=join_seconds)
+    gpu = torch.device(device) if device.startswith("cuda") else None            # with it NCCL connects now, not at the first sum
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun keeps its store from one start of the workers to the next, with the addresses of the dead in it: look under another name after a restart
         store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=False, timeout=wait)
         store = torch.distributed.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait)
-    else: torch.distributed.init_process_group(backend, timeout=wait)
+        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait, device_id=gpu)
+    else: torch.distributed.init_process_group(backend, timeout=wait, device_id=gpu)
     c10d = torch.distributed.distributed_c10d
     getattr(c10d, "set_timeout", c10d._set_pg_timeout)(timedelta(hours=hours))
     try: yield Workers(rank, world, local, device)
