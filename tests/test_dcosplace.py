@@ -101,7 +101,7 @@ def test_torchrun_and_a_worker_that_is_killed(one_worker, tmp_path):
     run, c = tmp_path / "run", command(tmp_path / "run", worlds, loader_workers=1)      # whose process outlives the killed one a little
     p = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "3", *c[1:]], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while steps(run) < 4: assert p.poll() is None, finish(p)[2][-3000:]; time.sleep(.02)
-    workers = [w for w in descendants(p.pid) if "landmark_nb.train" in Path(f"/proc/{w}/cmdline").read_text() and "torch.distributed.run" not in Path(f"/proc/{w}/cmdline").read_text()]
+    workers = [w for w in descendants(p.pid) if Path(f"/proc/{w}/stat").read_text().rpartition(")")[2].split()[1] == str(p.pid)]
     assert len(workers) == 2 and steps(run) < 12
     first = next(w for w in workers if b"\0RANK=0\0" in Path(f"/proc/{w}/environ").read_bytes())
     os.kill(first, signal.SIGKILL)                               # the one that holds the run folder
