@@ -91,6 +91,6 @@ if __name__ == "__main__":
                   bytes_a_round=two["bytes"], share_of_time_in_all_reduce=round(two["waited"] / two["seconds"], 4))
     average = {t: {k: v if k == "weights" else round(v, 4) for k, v in start(2, t).items()} for t in TRUNKS}
     for v in average.values():
-        v["times faster than PeriodicModelAverager"] = round(v["weights alone, PeriodicModelAverager"] / v["weights alone, float32"], 2)
+        v["speed, PeriodicModelAverager = 1"] = round(v["weights alone, PeriodicModelAverager"] / v["weights alone, float32"], 2)
         v["share of a round of 10 local steps"] = round(v["all, float64"] / (v["all, float64"] + 10 * v["local step"]), 3)
     save("dcosplace", rounds=rounds, average=average)
