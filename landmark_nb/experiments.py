@@ -87,16 +87,10 @@ class CosPlaceRecipe(Config):
     run: RunConfig = RunConfig()
 
 @dataclass(frozen=True)
-class DCosPlaceRecipe(Config):
-    "D-CosPlace: the groups side by side."
+class DCosPlaceRecipe(CosPlaceRecipe):
+    "D-CosPlace: the groups side by side; all else is as in CosPlace."
     recipe: str = knob("dcosplace", "the name of the recipe", choices=("dcosplace",))
-    data: DataConfig = DataConfig()
-    partition: PartitionConfig = PartitionConfig()
-    model: ModelConfig = ModelConfig()
-    optim: OptimConfig = OptimConfig()
     train: DCosPlaceConfig = DCosPlaceConfig()
-    augment: AugmentConfig = AugmentConfig()
-    run: RunConfig = RunConfig()
     launch: WorkersConfig = WorkersConfig()
 
 RECIPES = {"cosplace": CosPlaceRecipe(), "dcosplace": DCosPlaceRecipe()}

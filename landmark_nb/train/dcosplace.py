@@ -14,23 +14,18 @@ from typing import Iterator
 import torch
 from torch import nn
 
-from ..config import Config, knob
+from ..config import knob
 from ..core import rng
 from ..data.loaders import AugmentConfig, augment
-from .cosplace import hash_key
+from .cosplace import GroupsConfig, hash_key
 from .loop import State, head_step
 from .slowmo import slowmo
 from .workers import Workers
 
 # %% ../../nbs/train/04_dcosplace.ipynb #816bda3b
 @dataclass(frozen=True)
-class DCosPlaceConfig(Config):
+class DCosPlaceConfig(GroupsConfig):
     "The group-parallel trainer."
-    groups: int = knob(8, "CosGroups in training, of those that have a batch of classes", 1)
-    batch_size: int = knob(32, "images a local step of each group", 1)
-    steps: int = knob(10_000, "s: local steps of every group in one iteration", 1)
-    iterations: int = knob(50, "iterations in all", 1)
-    hours: float = knob(0., "time budget: stop after this many hours of training; 0 for none", 0)
     local_steps: int = knob(10, "J: local steps between two averages; 0: the joint objective (eq. 2), gradients averaged at every step", 0)
     slow_momentum: float = knob(0., "beta of SlowMo's outer step, in [0, 1); 0 is plain averaging", 0, .999)
     slow_lr: float = knob(1., "alpha of SlowMo's outer step", 1e-6)
