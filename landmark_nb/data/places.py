@@ -18,7 +18,7 @@ from typing import Iterator
 import numpy as np
 import polars as pl
 
-from ..core import atomic_path
+from ..core import atomic_path, read_csv
 from ..images import EXTENSIONS, printable
 
 # %% ../../nbs/data/03_places.ipynb #cd9a705e
@@ -164,16 +164,6 @@ def read_sfxl(folder, need_heading: bool = False, skip: bool = False,
     return Manifest(Path(folder), pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA))
 
 # %% ../../nbs/data/03_places.ipynb #fd937d4f
-def _csv(path, needed):
-    try: t = pl.read_csv(path, infer_schema=False, encoding="utf8")
-    except pl.exceptions.NoDataError: raise ValueError(f"{path}: the file is empty") from None
-    except pl.exceptions.PolarsError as e: raise ValueError(f"{path}: not readable as csv: {e}") from e
-    t = t.rename({c: c.removeprefix("\ufeff") for c in t.columns})
-    missing = [c for c in needed if c not in t.columns]
-    if missing: raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; the columns are {', '.join(map(repr, t.columns))}")
-    if not len(t): raise ValueError(f"{path}: has a header and no rows")
-    return t
-
 def _inside(path, ids):
     "Refuse ids that leave the root."
     odd = [i for i, x in enumerate(ids) if x is None or not x.strip() or os.path.isabs(x) or ".." in Path(x).parts]
@@ -205,7 +195,7 @@ def to_utm(lat, lon,            # degrees [n]
 
 def read_latlon_csv(path, root=None, image="image", lat="lat", lon="lon", heading=None, zone=None) -> Manifest:
     "A manifest from a csv with a path, latitude, longitude and perhaps a heading a row; the arguments name the columns. `root` defaults to the csv's folder."
-    t = _csv(path, [c for c in (image, lat, lon, heading) if c])
+    t = read_csv(path, [c for c in (image, lat, lon, heading) if c])
     _inside(path, t[image])
     place = to_utm(_floats(path, t, lat, -80, 84), _floats(path, t, lon, -180, 180), zone, str(path))
     extra = {} if heading is None else dict(heading=_floats(path, t, heading, -1e9, 1e9))
@@ -217,7 +207,7 @@ def read_folder(folder, skip=False) -> Manifest:
 
 def read_label_csv(path, root=None, image="image_path", label="label", split="split") -> dict[str, Manifest]:
     "Manifests by split (such as gallery and query) from a csv that gives each image a label; the arguments name the columns."
-    t = _csv(path, [image, label, split]); _inside(path, t[image])
+    t = read_csv(path, [image, label, split]); _inside(path, t[image])
     t = t.rename({image: "id", label: "label", split: "split"})
     return {s: Manifest(Path(root or Path(path).parent), t.filter(pl.col("split") == s)) for s in t["split"].unique(maintain_order=True)}
 
@@ -243,7 +233,7 @@ def positives_by_label(database: Manifest, queries: Manifest) -> list[np.ndarray
 
 def positives_from_csv(path, database: Manifest, queries: Manifest, query="query", positives="ref_positives") -> list[np.ndarray]:
     "From a csv with a query and its right database images (separated by spaces) a row; every query of the set must have a row."
-    t = _csv(path, [query, positives])
+    t = read_csv(path, [query, positives])
     row_of, wanted = {x: i for i, x in enumerate(database.ids)}, {x: i for i, x in enumerate(queries.ids)}
     out = [None] * len(queries)
     for line, (q, right) in enumerate(zip(t[query], t[positives]), start=2):
