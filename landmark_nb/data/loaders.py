@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GroupImages', 'group_images', 'draw_step', 'StepBatches', 'batches', 'Quarantine', 'AugmentConfig', 'color_matrices',
-           'crop_boxes', 'augment']
+           'crop_boxes', 'augment', 'ImageBatches', 'LandmarkAugmentConfig', 'augment_landmarks']
 
 # %% ../../nbs/data/05_loaders.ipynb #6267777d
 from collections import Counter
@@ -148,3 +148,60 @@ def augment(images: Tensor,           # uint8 [b, 3, h, w]
     grid = torch.nn.functional.affine_grid(theta.to(dev), list(x.shape), align_corners=False)
     x = torch.nn.functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return torch.baddbmm(offset.to(dev)[:, :, None], m.to(dev), x.flatten(2)).clamp_(0, 1).view_as(x)
+
+# %% ../../nbs/data/05_loaders.ipynb #70836a25
+class ImageBatches(Dataset):
+    "`ds[step, rows]` is a batch: images uint8 [b, 3, s, s], labels int64 [b], and what could not be decoded."
+    def __init__(self, manifest,          # a Manifest
+                 labels: np.ndarray,      # int64 [n]
+                 size: int,               # pixels of the square that images are resized to
+                 jpeg: int = 100,         # half of the images are compressed again, at a quality drawn from this to 100; 100: none
+                 seed: int = 0):
+        self.root, self.ids, self.labels, self.size, self.jpeg, self.seed = str(manifest.root), manifest.ids.to_arrow(), labels, size, jpeg, seed
+    def __getitem__(self, key):
+        import os
+        step, rows = key
+        images, labels, bad = np.empty((len(rows), self.size, self.size, 3), np.uint8), self.labels[rows].copy(), []
+        r, good = rng(self.seed, 4, step, int(rows[0])), []
+        for i, row in enumerate(rows):
+            try: images[i] = self.compress(read_image(os.path.join(self.root, self.ids[int(row)].as_py()), self.size), r); good.append(i)
+            except (BadImage, FileNotFoundError) as e: bad.append((int(labels[i]), self.ids[int(row)].as_py(), str(e)))
+        if not good: raise BadImage(f"not one of the {len(rows)} images of a batch can be decoded; the first: {bad[0][2]}")
+        for i in sorted(set(range(len(rows))) - set(good)): j = good[i % len(good)]; images[i], labels[i] = images[j], labels[j]
+        return dict(group=0, step=step, images=torch.from_numpy(images).permute(0, 3, 1, 2), labels=torch.from_numpy(labels), bad=bad)
+    def compress(self, image, r):
+        if self.jpeg >= 100 or r.random() < .5: return image
+        import io
+        from PIL import Image
+        out = io.BytesIO(); Image.fromarray(image).save(out, "JPEG", quality=int(r.integers(self.jpeg, 101)))
+        return np.asarray(Image.open(out))
+
+# %% ../../nbs/data/05_loaders.ipynb #3d4be063
+@dataclass(frozen=True)
+class LandmarkAugmentConfig(Config):
+    "Augmentation of landmark photographs, as in the 2020 third place's code."
+    flip: float = knob(.5, "share of the images that are mirrored", 0, 1)
+    jpeg: int = knob(99, "half of the images are compressed again, at a quality from this to 100; 100: none", 1, 100)
+    shift: float = knob(.2, "largest shift, as a share of the side", 0, 1)
+    scale: float = knob(.2, "scale is drawn from 1 +- this", 0, .9)
+    rotate: float = knob(10., "largest rotation, degrees", 0, 180)
+    moved: float = knob(.7, "share of the images that are shifted, scaled and rotated", 0, 1)
+    cutout: float = knob(.4, "side of the hole, as a share of the image's", 0, 1)
+    holes: float = knob(.5, "share of the images with a hole", 0, 1)
+
+def augment_landmarks(images: Tensor,           # uint8 [b, 3, h, w]
+                      r: np.random.Generator,   # decides everything
+                      cfg: LandmarkAugmentConfig = LandmarkAugmentConfig(),
+                     ) -> Tensor:               # float32 [b, 3, h, w] in [0, 1], on the images' device
+    "Flip, shift, scale, rotation and cutout of a whole batch; black where nothing is."
+    n, dev, side = len(images), images.device, images.shape[-1]
+    flip, moved = np.where(r.random(n) < cfg.flip, -1., 1.), r.random(n) < cfg.moved
+    u = lambda a: r.uniform(-a, a, n) * moved
+    a, z, x, y = np.deg2rad(u(cfg.rotate)), 1 / (1 + u(cfg.scale)), 2 * u(cfg.shift), 2 * u(cfg.shift)
+    theta = np.stack([np.stack([flip * z * np.cos(a), -flip * z * np.sin(a), x], 1), np.stack([z * np.sin(a), z * np.cos(a), y], 1)], 1)
+    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta.astype(np.float32)).to(dev), list(images.shape), align_corners=False)
+    out = torch.nn.functional.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    half, at = cfg.cutout * side / 2, r.random((n, 2)) * side
+    px = np.arange(side) + .5
+    hole = (np.abs(px[None, :, None] - at[:, :1, None]) < half) & (np.abs(px[None, None, :] - at[:, 1:, None]) < half) & (r.random(n) < cfg.holes)[:, None, None]
+    return out.masked_fill_(torch.from_numpy(hole)[:, None].to(dev), 0.)

@@ -64,23 +64,20 @@ def mean_ap(predictions,   # query id -> ids in order, best first (None or missi
             k: int = 100) -> float:
     "mAP@k as the landmark retrieval challenge counts it. Raises `ValueError` naming a query that is unknown."
     _known(predictions, solution, "mean_ap")
-    counted = [(q, right) for q, right in solution.items() if right is not None]
+    counted = sum(right is not None for right in solution.values())
     if not counted: raise ValueError("mean_ap: not one query of the solution counts")
     if k < 1: raise ValueError(f"mean_ap: k={k} must be at least 1")
     total = 0.
-    for start in range(0, len(counted), 8192):
-        part = counted[start:start + 8192]
-        hits = np.zeros((len(part), k), bool)
-        for row, (q, right) in zip(hits, part):
-            if not right: continue
-            ids = list(predictions.get(q) or ())[:k]
-            found = [i for i, x in enumerate(ids) if x in right]
-            if len(found) > 1: found = list({ids[i]: i for i in reversed(found)}.values())      # a repeated id counts where it stands first
-            row[found] = True
-        total += average_precision(hits, np.array([len(right) for _, right in part]), k).sum()
-    return float(total / len(counted))
+    for q, right in solution.items():
+        ids = predictions.get(q)
+        if ids is None or not right: continue
+        ids = ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
+        found = [i for i, x in enumerate(ids) if x in right]
+        if len(found) > 1: found = sorted({ids[i]: i for i in reversed(found)}.values())        # a repeated id counts where it stands first
+        total += sum([n / (i + 1) for n, i in enumerate(found, 1)]) / min(len(right), k)
+    return float(total / counted)
 
-# %% ../../nbs/search/02_metrics.ipynb #55bf8df2
+# %% ../../nbs/search/02_metrics.ipynb #f49bb021
 def _rows(path, column, more=()):
     t = read_csv(path, ["id", column, *more], only=True)
     ids, seen = t["id"].to_list(), {}

@@ -67,6 +67,7 @@ class State:
     changed: set = field(default_factory=set)   # groups whose head changed since the last checkpoint
     momentum: torch.Tensor | None = None        # of SlowMo's outer step, [trunk's trainable weights]
     scaler: object = None                       # of the loss, for float16
+    ema: nn.Module | None = None                # a moving average of the model
     step: int = 0                               # optimiser steps of the trunk's clock
     seconds: float = 0.                         # spent training, over all sessions
     best: dict = field(default_factory=dict)    # of the best evaluation so far
@@ -86,9 +87,8 @@ class State:
 def new_state(model, cfg: OptimConfig, device="cpu", seed=0) -> State:
     "A fresh state around a model."
     model.to(device, memory_format=torch.channels_last)
-    dim = model.cfg.dim or model.trunk.num_features
     scaler = torch.amp.GradScaler(device.split(":")[0], enabled=cfg.precision == "float16")
-    return State(model, adam([p for p in model.parameters() if p.requires_grad], cfg.lr), dim, cfg, device, seed, scaler=scaler)
+    return State(model, adam([p for p in model.parameters() if p.requires_grad], cfg.lr), model.dim, cfg, device, seed, scaler=scaler)
 
 # %% ../../nbs/train/01_loop.ipynb #897867bc
 def _pack(module, opt, prefix=""):
@@ -142,6 +142,7 @@ def save_checkpoint(state: State, folder, config: dict, keep: int = 2, workers: 
             save_tensors(tmp / file, _pack(head.module, head.opt))
         if workers.first:
             outer = {} if state.momentum is None else {"slow.momentum": state.momentum.detach().cpu()}
+            if state.ema is not None: outer |= {f"ema.{k}": v.detach().cpu().contiguous() for k, v in state.ema.state_dict().items()}
             save_tensors(tmp / "trunk.safetensors", _pack(state.model, state.opt) | outer)
     def finish():
         if not workers.first: return
@@ -175,6 +176,7 @@ def load_checkpoint(state: State, path, config: dict, free=(), groups=None):
         tensors = load_file(file)
         _unpack(tensors, state.model, state.opt)
         state.momentum = tensors["slow.momentum"].to(state.device) if "slow.momentum" in tensors else None
+        if state.ema is not None: state.ema.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("ema.")})
         for g in info["groups"]:
             if groups is not None and g not in groups: continue
             file = path / f"group-{g:05d}.safetensors"
