@@ -40,7 +40,7 @@ def create_store(path, ids, dim: int, meta: dict, dtype: str = "float32") -> Sto
     want = dict(meta, n=len(ids), dim=dim, dtype=dtype)
     if (path / "meta.json").is_file():
         s = Store(path)
-        differs = [f"{k} is {s.meta.get(k)!r}, not {v!r}" for k, v in want.items() if s.meta.get(k) != v]
+        differs = [f"{k} is {s.meta.get(k)!r}, not {want.get(k)!r}" for k in [*want, *(s.meta.keys() - want.keys())] if s.meta.get(k) != want.get(k)]
         if not differs and s.ids != ids: differs = ["its images are others, or in another order"]
         if differs: raise ValueError(f"{path} holds other descriptors: {'; '.join(differs)}. Choose another folder, or delete this one")
         return s
@@ -78,18 +78,29 @@ def extract(model,             # a module: float [b, 3, s, s] in [0, 1] -> [b, d
             desc: str = "descriptors",
             progress: bool = True,
             on_bad=print,      # called with the message of every image that cannot be decoded
+            flip: bool = False,       # the mean with the mirrored image's descriptor
+            scales: tuple = (1.,),    # the mean over the image at these scales (multi-scale extraction)
            ) -> np.ndarray:    # [n, d], memory-mapped where there is a path
     "Descriptors of all images of a manifest; with a path, resumes where it stopped. Memory: a few batches, and the ids."
     from landmark_nb.models.embed import fingerprint
+    if not scales or min(scales) <= 0: raise ValueError(f"scales={scales}: must be one positive number or more")
+    views = dict(flip=True) if flip else {}
+    if tuple(scales) != (1.,): views["scales"] = [float(s) for s in scales]
     model.eval()
     p = next(model.parameters(), torch.zeros(1))
     def run(x):
         x = x.to(p.device, non_blocking=True).float() / 255
-        return model(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+        total = 0.
+        for scale in scales:
+            y = x if scale == 1 else torch.nn.functional.interpolate(x, size=[max(32, round(n * scale / 32) * 32) for n in x.shape[-2:]], mode="bilinear", antialias=True)
+            y = y.contiguous(memory_format=torch.channels_last)
+            total = total + model(y).float()
+            if flip: total = total + model(y.flip(3)).float()
+        return (torch.nn.functional.normalize(total, dim=1) if flip or len(scales) > 1 else total).cpu().numpy()
     start, store, n = 0, None, len(manifest)
     if path is not None:
         dim = run(torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size), dtype=torch.uint8)).shape[1]
-        store = create_store(path, manifest.ids.to_list(), dim, dict(model=fingerprint(model), size=size if isinstance(size, int) else list(size), resize="bilinear, square unless size says otherwise", version=1), dtype)
+        store = create_store(path, manifest.ids.to_list(), dim, dict(model=fingerprint(model), size=size if isinstance(size, int) else list(size), resize="bilinear, square unless size says otherwise", version=1) | views, dtype)
         start = store.done
         out = np.lib.format.open_memmap(store.path / "vectors.npy", "r+") if start < n else store.vectors
     else: out = None
