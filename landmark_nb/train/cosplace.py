@@ -44,7 +44,9 @@ class Step:
     batch: dict       # as the loader gave it
     first: bool       # of its iteration
     last: bool        # of its iteration
-    taken = 1
+    taken, unit = 1, "group"
+    @property
+    def where(self) -> str: return f"iteration {self.iteration + 1}, group {self.group}"
     @property
     def losses(self) -> dict: return {self.group: self.loss}
     @property

@@ -95,6 +95,9 @@ class Round:
     bytes: int        # that this worker handed to the all-reduce
     seconds: float    # spent in it, waiting for the slowest worker included
     told: tuple       # sums over workers of what `votes` said before the average
+    unit = "group"
+    @property
+    def where(self) -> str: return f"iteration {self.iteration + 1}"
 
 def all_finite(tensors: list) -> bool:
     "Whether no tensor of a list holds NaN or infinity."

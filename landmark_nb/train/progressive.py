@@ -18,7 +18,7 @@ import torch
 from ..config import Config, coerce, knob
 from ..core import read_json, rng
 from ..data.loaders import LandmarkAugmentConfig, augment_landmarks
-from ..models.arcface import SubCenterArcFace, class_range
+from ..models.arcface import SubCenterArcFace, class_range, dynamic_margins
 from .loop import Head, State, _unpack, load_checkpoint
 from .workers import Workers
 
@@ -32,14 +32,14 @@ class Stage:
     lr: float      # of the trunk, after the warm-up
     freeze: int    # stages of the trunk that stay as they are
 
-def parse_stages(text: str, lr: float) -> list[Stage]:
-    "Stages from text; `lr` is the rate of those that name none. Raises `ValueError` naming the stage."
+def parse_stages(text: str, lr: float, freeze: int = 0) -> list[Stage]:
+    "Stages from text; `lr` and `freeze` are for those that name none. Raises `ValueError` naming the stage."
     out = []
     for i, word in enumerate(text.split()):
         parts = word.split(":")
         try:
             if not 3 <= len(parts) <= 5: raise ValueError("has not three to five parts")
-            s = Stage(parts[0], int(parts[1]), int(parts[2]), float(parts[3]) if len(parts) > 3 else lr, int(parts[4]) if len(parts) > 4 else 0)
+            s = Stage(parts[0], int(parts[1]), int(parts[2]), float(parts[3]) if len(parts) > 3 else lr, int(parts[4]) if len(parts) > 4 else freeze)
             if s.list not in ("full", "c2x", "clean"): raise ValueError(f"its list {s.list!r} is none of full, c2x and clean")
             for name, low in (("size", 8), ("epochs", 1), ("freeze", 0)): coerce(name, getattr(s, name), int, dict(low=low))
             if not 0 < s.lr < math.inf: raise ValueError(f"its rate {s.lr} must be positive")
@@ -54,6 +54,7 @@ class ProgressiveConfig(Config):
     stages: str = knob("full:256:10 clean:512:20 clean:640:10", "list:size:epochs and if wanted :rate:freeze of each stage, separated by spaces")
     batch_size: int = knob(32, "images of a batch, of all workers together", 1)
     accumulate: int = knob(1, "batches whose gradients are added up for one step", 1)
+    hours: float = knob(0., "time budget: stop after this many hours of training; 0 for none", 0)
     optimizer: str = knob("adamw", "adamw (transformers) or adam", choices=("adamw", "adam"))
     lr: float = knob(1e-4, "rate of the trunk in the stages that name none", 0)
     head_lr: float = knob(0., "rate of the head; 0: the trunk's", 0)
@@ -127,7 +128,10 @@ def begin_stage(state: ProgressiveState, k: int, stage: Stage, classes, cfg: Pro
     make = lambda params, lr: torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True) if cfg.optimizer == "adamw" else torch.optim.Adam(params, lr, fused=True)
     state.opt = make([p for p in m.parameters() if p.requires_grad], stage.lr)
     if state.classes != classes.fingerprint: state.heads.clear()
-    head = state.heads[workers.rank].module if workers.rank in state.heads else SubCenterArcFace(m.dim, classes.counts, cfg.K, cfg.s, cfg.m_min, cfg.m_max, cfg.lam, (workers.rank, workers.world), state.seed).to(state.device)
+    if workers.rank in state.heads:                                    # the same classes, perhaps with other counts
+        head = state.heads[workers.rank].module
+        head.margins.copy_(dynamic_margins(classes.counts, cfg.m_min, cfg.m_max, cfg.lam))
+    else: head = SubCenterArcFace(m.dim, classes.counts, cfg.K, cfg.s, cfg.m_min, cfg.m_max, cfg.lam, (workers.rank, workers.world), state.seed).to(state.device)
     state.heads[workers.rank] = Head(head, make(list(head.parameters()), cfg.head_lr or stage.lr))
     if cfg.ema:
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -170,8 +174,13 @@ class Trained:
     batches: list        # of this worker, without their images
     first: bool          # of its stage
     last: bool           # of its epoch
-    ends: bool           # the stage
-    taken = 1
+    taken, unit = 1, "stage"
+    @property
+    def iteration(self) -> int: return self.epoch
+    @property
+    def losses(self) -> dict: return {self.stage: self.loss}
+    @property
+    def where(self) -> str: return f"stage {self.stage + 1}, epoch {self.epoch + 1}"
 
 def progressive(state: ProgressiveState, plan: Plan,
                 loader,                # (stage, first step) -> the batches of `schedule`
@@ -211,7 +220,7 @@ def progressive(state: ProgressiveState, plan: Plan,
             if state.ema is not None: state.ema.update_parameters(model)
             state.step += 1; state.changed.add(workers.rank)
             i = state.step - begins
-            yield Trained(state.step, k, (i - 1) // plan.per_epoch[k], total, lr, seen, i == 1, i % plan.per_epoch[k] == 0, state.step == plan.ends[k])
+            yield Trained(state.step, k, (i - 1) // plan.per_epoch[k], total, lr, seen, i == 1, i % plan.per_epoch[k] == 0)
         del net
 
 def measured_model(state: ProgressiveState):
