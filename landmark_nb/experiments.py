@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'NS', 'DataConfig', 'PartitionConfig', 'CosPlaceRecipe', 'DCosPlaceRecipe', 'configure', 'settings_table',
            'Prepared', 'locate', 'choose_groups', 'prepare', 'measure', 'steps_of', 'trainer_of', 'fit', 'train_worker',
            'run_worker', 'train', 'Result', 'check_model', 'finished', 'frozen_trunk', 'run', 'other_runs',
-           'describe_images', 'interesting', 'write_run_report', 'search_folders']
+           'describe_images', 'interesting', 'figures', 'write_run_report', 'search_folders']
 
 # %% ../nbs/05_experiments.ipynb #ec833ca4
 import difflib, math, time, zlib
@@ -16,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
+from . import challenge
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import note_progress, rng
 from .runs import FREE, RunConfig, WorkersConfig, home, notebook_parameters, pick_device, plain, same_everywhere, share, start_workers, timed, unreadable, workers_of, Watch, loaders_of
 from .data.loaders import AugmentConfig
+from .data.partition import n_sectors
 from .models.embed import ModelConfig
 from .train.cosplace import CosPlaceConfig
 from .train.dcosplace import DCosPlaceConfig
 from .train.loop import OptimConfig
+from .train.progressive import parse_stages
 from .train.workers import Workers
 
 # %% ../nbs/05_experiments.ipynb #8f54b69f
@@ -65,7 +68,7 @@ class DCosPlaceRecipe(CosPlaceRecipe):
     train: DCosPlaceConfig = DCosPlaceConfig()
     launch: WorkersConfig = WorkersConfig()
 
-RECIPES = {"cosplace": CosPlaceRecipe(), "dcosplace": DCosPlaceRecipe()}
+RECIPES = {"cosplace": CosPlaceRecipe(), "dcosplace": DCosPlaceRecipe(), "landmark": challenge.LandmarkRecipe()}
 
 # %% ../nbs/05_experiments.ipynb #636343c1
 _WORLDS = dict(
@@ -76,6 +79,8 @@ _DRAWN = dict(
     demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=45, iterations=16, lr=5e-4, eval_every=90, log_every=1))
 
 _OF_RECIPE = {("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
+              ("landmark", "smoke"): dict(trunk="test_vit", weights="none", pool="avg", dim=32, stages="full:64:1 clean:48:2", batch_size=8, lr=2e-3, s=20., n_folds=4, log_every=1),
+              ("landmark", "demo"): dict(trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, stages="full:96:3 clean:128:5", batch_size=32, lr=1e-3, head_lr=1e-2, s=30., log_every=1),
               ("dcosplace", "demo"): dict(steps=18, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=18)}
 
 def configure(recipe: str = "cosplace", **settings):
@@ -84,16 +89,19 @@ def configure(recipe: str = "cosplace", **settings):
         near = difflib.get_close_matches(recipe, RECIPES, 1)
         raise ValueError(f"parameter recipe={recipe!r}: known are {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else ""))
     r = from_flat(RECIPES[recipe], settings)                      # once for a clear error about what was passed
-    if r.data.data in _DRAWN: r = from_flat(RECIPES[recipe], _DRAWN[r.data.data] | _OF_RECIPE.get((recipe, r.data.data), {}) | settings)
+    preset = challenge.preset_of(settings) if recipe == "landmark" else {}
+    if r.data.data in _DRAWN: r = from_flat(RECIPES[recipe], _OF_RECIPE.get((recipe, r.data.data), {}) | preset | settings if recipe == "landmark" else _DRAWN[r.data.data] | _OF_RECIPE.get((recipe, r.data.data), {}) | settings)
+    elif preset: r = from_flat(RECIPES[recipe], preset | settings)
+    if r.data.data in _DRAWN: pass
     elif not Path(r.data.data).is_dir(): raise ValueError(f"parameter data={r.data.data!r}: no such folder, and no drawn city (those are {', '.join(_DRAWN)})")
-    from landmark_nb.data.partition import n_sectors
-    n_sectors(r.partition.alpha, r.partition.L)
     device = pick_device(r.run.device)
+    if recipe == "landmark": parse_stages(r.train.stages, r.train.lr)
+    else: n_sectors(r.partition.alpha, r.partition.L)
     if recipe == "dcosplace" and r.train.local_steps == 0:
         if r.train.slow_momentum: raise ValueError(f"parameter slow_momentum={r.train.slow_momentum}: the joint objective, local_steps=0, has no outer step; set it to 0")
         if r.optim.precision == "float16": raise ValueError("parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32")
-    if recipe == "dcosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
-    if recipe == "dcosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
+    if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
+    if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
     if r.run.index != "exact":
         from landmark_nb.search.knn import build_index
@@ -311,6 +319,7 @@ def frozen_trunk(recipe):
 
 def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result | None:
     "From data to report. Run it again to go on after an interruption. Where several machines share a run all their workers call it; all but the first only train, and get None."
+    if recipe.recipe == "landmark": return challenge.run(recipe, progress, workers)
     import torch
     from landmark_nb.models.embed import fingerprint, load_model
     from landmark_nb.train.loop import RunFolder
@@ -380,6 +389,20 @@ def interesting(before, after, positives, seed: int, most: int = 4) -> dict:
     kinds = {"Wrong before training, right after": ~b & a, "Right before training, wrong after": b & ~a, "Wrong both times": ~b & ~a, "Right both times": b & a}
     r = rng(seed, 9)
     return {k: np.sort(r.permutation(np.flatnonzero(v))[:most]) for k, v in kinds.items() if v.any()}
+
+def figures(res) -> list:
+    "What a notebook shows of a run of any recipe: figures and HTML, in order."
+    if res.recipe.recipe == "landmark": return challenge.figures(res)
+    from IPython.display import HTML
+    from landmark_nb.viz import plots
+    events = res.folder.events
+    out = [plots.loss_figure(events("step")), plots.recall_over_time(events("eval"), x="seconds")]
+    if others := other_runs(res.recipe.run.beside): out += [plots.compare_runs({f"{res.recipe.recipe} (this run)": events("eval")} | others, clock) for clock in ("step", "images")]
+    if res.after:
+        s, r = res.prepared.test[0], res.after[0]
+        out.append(plots.recall_bars(({"frozen trunk": res.before[0]["recall"]} if res.before else {}) | {"trained": r["recall"]}))
+        out.append(HTML(plots.retrieval_strips(s.queries, s.database, r["ranking"], range(min(4, len(s.queries))), s.positives)))
+    return out
 
 def write_run_report(res: Result) -> Path:
     "Write `report.html` from a run's folder and results."

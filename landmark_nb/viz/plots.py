@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['INK', 'PAPER', 'GRID', 'RIGHT', 'WRONG', 'QUIET', 'PALETTE', 'CSS', 'style', 'thin', 'map_figure', 'class_sizes',
-           'smooth', 'loss_figure', 'recall_over_time', 'compare_runs', 'recall_bars', 'data_uri', 'thumbnail', 'card',
-           'image_grid', 'retrieval_strips']
+           'smooth', 'loss_figure', 'recall_over_time', 'compare_runs', 'score_over_time', 'rank_counts', 'recall_bars',
+           'data_uri', 'thumbnail', 'card', 'image_grid', 'retrieval_strips']
 
 # %% ../../nbs/viz/00_plots.ipynb #1b44072c
 import base64, html, io
@@ -68,8 +68,8 @@ def smooth(y, span: int) -> np.ndarray:
     i = np.arange(len(y)); lo, hi = np.maximum(i - span // 2, 0), np.minimum(i + span // 2 + 1, len(y))
     return (c[hi] - c[lo]) / (hi - lo)
 
-def loss_figure(steps: list[dict], span: int = 9) -> go.Figure:
-    "The loss by step, coloured by group, with every switch of the group marked. `steps`: dicts with step, group, loss."
+def loss_figure(steps: list[dict], span: int = 9, unit: str = "group", name: str = "CosFace") -> go.Figure:
+    "The loss by step, coloured by group (or stage: `unit`), with every switch marked. `steps`: dicts with step, group, loss."
     t, y, g = (np.array([s[k] for s in steps]) for k in ("step", "loss", "group"))
     fig, groups = go.Figure(), list(dict.fromkeys(g.tolist()))
     if len(np.unique(t)) < len(t):                                  # side by side: every group at every step
@@ -82,11 +82,11 @@ def loss_figure(steps: list[dict], span: int = 9) -> go.Figure:
     shown = set()
     for part in parts:
         k = int(g[part[0]]); i = groups.index(k)
-        fig.add_scatter(x=t[part], y=smooth(y[part], min(span, 1 + len(part) // 4)), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"group {k}", legendgroup=str(k), showlegend=k not in shown,
-                        hovertemplate="step %{x}<br>loss %{y:.2f}<extra>group " + str(k) + "</extra>")
+        fig.add_scatter(x=t[part], y=smooth(y[part], min(span, 1 + len(part) // 4)), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"{unit} {k}", legendgroup=str(k), showlegend=k not in shown,
+                        hovertemplate="step %{x}<br>loss %{y:.2f}<extra>" + f"{unit} {k}" + "</extra>")
         shown.add(k)
     for c in cuts: fig.add_vline(x=float(t[c - 1] + t[c]) / 2, line=dict(color=QUIET, width=1, dash="dot"))
-    style(fig, "", 380); fig.update_xaxes(title="step"); fig.update_yaxes(title="loss (CosFace)")
+    style(fig, "", 380); fig.update_xaxes(title="step"); fig.update_yaxes(title=f"loss ({name})")
     return fig
 
 def recall_over_time(evals: list[dict], before: float | None = None, x: str = "step", ns=("1", "5", "10")) -> go.Figure:
@@ -111,12 +111,29 @@ def compare_runs(runs: dict, x: str = "step", n: str = "1") -> go.Figure:
     style(fig, "", 360); fig.update_xaxes(title={"step": "steps of a worker", "images": "training images seen", "seconds": "minutes of training"}.get(x, x)); fig.update_yaxes(title=f"R@{n} on validation [%]")
     return fig
 
-def recall_bars(results: dict) -> go.Figure:
+def score_over_time(evals: list[dict], names: dict, x: str = "seconds") -> go.Figure:
+    "Scores of the evaluations, as fractions. `names`: key of an evaluation -> what the legend says."
+    fig = go.Figure()
+    for i, (k, name) in enumerate(names.items()):
+        fig.add_scatter(x=[e[x] / (60 if x == "seconds" else 1) for e in evals], y=[100 * e[k] for e in evals], mode="lines+markers", name=name, line=dict(width=2.4, color=PALETTE[i]), hovertemplate="%{y:.1f} %<extra>" + name + "</extra>")
+    style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title="[%]")
+    return fig
+
+def rank_counts(lists: dict, most: int = 2000) -> go.Figure:
+    "How many images the r-th most frequent class has. `lists`: name -> counts."
+    fig = go.Figure()
+    for i, (name, counts) in enumerate(lists.items()):
+        y = np.sort(np.asarray(counts))[::-1]; r = np.unique(np.geomspace(1, len(y), min(most, len(y))).astype(int))
+        fig.add_scatter(x=r, y=y[r - 1], mode="lines", name=f"{name}: {len(y):,} classes", line=dict(width=2.4, color=PALETTE[i]))
+    style(fig, "", 320); fig.update_xaxes(title="rank of the class", type="log"); fig.update_yaxes(title="images", type="log")
+    return fig
+
+def recall_bars(results: dict, title: str = "queries found [%]") -> go.Figure:
     "Grouped bars. `results`: name of a model -> {what: fraction}."
     fig = go.Figure()
     for i, (name, r) in enumerate(results.items()):
         fig.add_bar(x=list(r), y=[100 * v for v in r.values()], name=name, marker_color=("#cfd8e3", PALETTE[0], *PALETTE[1:])[i % 9], text=[f"{100 * v:.1f}" for v in r.values()], textposition="outside", cliponaxis=False, hovertemplate="%{x}: %{y:.1f} %<extra>" + name + "</extra>")
-    style(fig, "", 360, barmode="group", bargap=.25); fig.update_yaxes(title="queries found [%]", range=[0, 105])
+    style(fig, "", 360, barmode="group", bargap=.25); fig.update_yaxes(title=title, range=[0, 105])
     return fig
 
 # %% ../../nbs/viz/00_plots.ipynb #d2a660d1
