@@ -8,7 +8,7 @@ __all__ = ['PAPER', 'RETRIEVAL', 'RECOGNITION', 'WORLDS', 'PARTS', 'COLUMNS', 'L
            'load_head', 'best_class', 'local_gap', 'size_of', 'first_model', 'fit', 'steps_of', 'train_worker',
            'Member', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate', 'positives_of', 'usage_of',
            'join', 'score_table', 'paper_table', 'submit', 'LandmarkResult', 'check', 'run_worker', 'finished', 'run',
-           'moved', 'figures', 'write_run_report']
+           'moved', 'figures', 'write_run_report', 'open_data', 'folds_of', 'save_scores', 'info_of']
 
 # %% ../nbs/04_challenge.ipynb #9a2e10bf
 import difflib, json, time
@@ -601,3 +601,34 @@ def write_run_report(res: LandmarkResult, others: list = ()) -> Path:
           Section("Parameters", "Every setting of this run; the recipe's default where it differs.", [["setting", "value", "default", "what it is"]] + [[k, str(v), "" if base[k] == v else str(base[k]), flat_fields(recipe)[k][0].metadata["help"]] for k, v in to_flat(recipe).items()], fold=True)]
     cards += [(f"{len(m):,}", "training photographs"), (f"{len(classes):,}", "landmarks"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
     return write_report(res.report, f"landmark on {printable(Path(recipe.data.data).name)}", f"{recipe.model.trunk}, stages {recipe.train.stages}, batch {recipe.train.batch_size * recipe.train.accumulate}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
+
+# %% ../nbs/04_challenge.ipynb #a1fd7b3a
+def open_data(data: str, out, folds: str = "", fold: int = 0, worlds: str = "") -> LandmarkData:
+    "The lists of a data set for members that are trained already; the fold file by default as in `LandmarkDataConfig`, beside the folder `out`."
+    from landmark_nb.runs import home
+    return prepare(from_flat(LandmarkRecipe(), dict(data=data, out=str(out), folds=folds, fold=fold, worlds=worlds or str(home() / "worlds"), stages="clean:64:1")))
+
+def folds_of(members: list) -> str:
+    "The fold file of the first trained member, or ''."
+    for m in members:
+        if m.trained is None or not m.trained["folds"]: continue
+        c = read_json(m.path / "config.json")
+        return c["folds"] or str(m.path.parent / f"folds-{Path(c['data']).name}.csv")
+    return ""
+
+def save_scores(evaluations: list, tuned: dict | None, info: dict, path):
+    "Write scores as JSON: what a page of results reads."
+    atomic_write(path, json.dumps(dict(models=[dict(name=e.name, **info.get(e.name, {}), scores={k: round(v, 5) for k, v in e.scores.items()}) for e in evaluations],
+                                       tuned={k: v for k, v in (tuned or {}).items() if k != "trials"}), indent=1) + "\n")
+
+def info_of(members: list) -> dict:
+    "What a table says of each member beside its scores: trunk, size, epochs, minutes of training."
+    out = {}
+    for m in members:
+        row = dict(trunk=m.model.cfg.trunk, size=m.size, stages="", minutes="")
+        if m.trained is not None:
+            c = read_json(m.path / "config.json")
+            steps = [json.loads(l) for l in (m.path / "metrics.jsonl").read_text().splitlines() if '"kind": "step"' in l]
+            row |= dict(stages=c["stages"] + (" from " + Path(c["start"]).parent.name if c["start"] else ""), minutes=round(steps[-1]["seconds"] / 60, 1))
+        out[m.name] = row
+    return out

@@ -103,6 +103,7 @@ def configure(recipe: str = "cosplace", **settings):
     if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
     if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
+    if recipe == "landmark" and r.train.batch_size % (n := r.launch.nodes * workers_of(r, device)): raise ValueError(f"parameter batch_size={r.train.batch_size}: {n} workers cannot share it evenly; use a multiple of {n}")
     if r.run.index != "exact":
         from landmark_nb.search.knn import build_index
         build_index(np.eye(8, dtype=np.float32)[:0], r.run.index, gpu=False, train=0)

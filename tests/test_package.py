@@ -8,7 +8,9 @@ ALLOWED = {  # a package may import these
     "data": {"core", "config", "images", "data"}, "models": {"core", "config", "images", "models"}, "search": {"core", "config", "images", "search", "models"},
     "train": {"core", "config", "images", "data", "models", "search", "train"},
     "viz": {"core", "config", "images", "data", "search", "viz"},
-    "experiments": {"core", "config", "images", "data", "models", "search", "train", "viz"},
+    "runs": {"core", "config", "search", "train"},
+    "challenge": {"core", "config", "images", "data", "models", "search", "train", "viz", "runs"},
+    "experiments": {"core", "config", "images", "data", "models", "search", "train", "viz", "runs", "challenge"},
     "compare": {"core", "train", "viz", "experiments"},
     "train.__main__": {"experiments", "train"},     # the command line, not a part of the trainers
 }
@@ -41,8 +43,8 @@ def test_arrows_point_down(root):
         for t in targets: assert t.split(".")[0] in allowed, f"{module} imports {t}"
     # search.store names the model that made a store by models.embed's fingerprint; nothing else of search looks at models
     assert {m for m, t in graph.items() if m.startswith("search") and any(x.startswith("models") for x in t)} == {"search.store"}
-    drawn = {m for m, t in graph.items() if t & {"data.world", "data.draw"}}
-    assert drawn <= {"data.world", "experiments"}, "only the drawn presets import the drawn city"
+    drawn = {m for m, t in graph.items() if t & {"data.world", "data.draw", "data.monuments"}}
+    assert drawn <= {"data.world", "data.monuments", "challenge", "experiments"}, "only the drawn presets import the drawn world"
 
 
 def test_no_cycles(root):
