@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    draw a city, train one group after the other and side by side, write reports (13 minutes on 2 cores, once installed)"
+	@echo "make demo    draw a city and landmarks, train CosPlace, D-CosPlace and a landmark model, write reports (under 15 minutes on 2 cores, once installed)"
 	@echo "make test    every check: notebooks, tests, command lines"
 	@echo "make lab     open JupyterLab at the tutorials"
 	@echo "make bench   the benchmarks"
@@ -27,10 +27,11 @@ setup: .venv/.ready
 RUN = papermill nbs/train.ipynb
 QUIET = --no-progress-bar --log-level WARNING --stdout-file >(cat) --stderr-file >(cat >&2)
 demo: setup
-	@mkdir -p runs/demo-cosplace runs/demo-dcosplace
+	@mkdir -p runs/demo-cosplace runs/demo-dcosplace runs/demo-landmark
 	$(RUN) runs/demo-cosplace/train.ipynb -p data demo -p out runs/demo-cosplace $(QUIET)
 	$(RUN) runs/demo-dcosplace/train.ipynb -p data demo -p out runs/demo-dcosplace -p recipe dcosplace -p beside runs/demo-cosplace $(QUIET)
-	@echo "reports: runs/demo-cosplace/report.html, and runs/demo-dcosplace/report.html with the curves of both"
+	$(RUN) runs/demo-landmark/train.ipynb -p data demo -p out runs/demo-landmark -p recipe landmark $(QUIET)
+	@python -c 'from landmark_nb.viz.report import front_page; print("report:", front_page("runs/demo/report.html", [f"runs/demo-{r}/report.html" for r in ("cosplace", "dcosplace", "landmark")], "landmark_nb: the demo", "Place recognition in a drawn city, one group after the other and side by side, and a collection of drawn landmarks."))'
 
 test: setup
 	@.ci/checks

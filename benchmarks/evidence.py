@@ -10,19 +10,28 @@ from common import save
 
 
 
-def demo(run: Path) -> dict:
+def events_of(run: Path) -> tuple:
     if not (run / "metrics.jsonl").exists(): raise SystemExit(f"{run}: no demo has been run; `make demo` first")
     events = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
-    last = {k: [e for e in events if e["kind"] == k][-1] for k in ("test before", "test", "step")}
     seconds = Counter()
     for e in events:
         if e["kind"] == "duration": seconds[e["what"]] += e["seconds"]
+    return events, {k: [e for e in events if e["kind"] == k][-1] for k in ("test before", "test", "step") if any(e["kind"] == k for e in events)}, {k: round(v) for k, v in seconds.items()}
+
+
+def demo(run: Path) -> dict:
+    events, last, seconds = events_of(run)
     return dict(before=dict(all=last["test before"]["recall"], **last["test before"]["by_note"]), after=dict(all=last["test"]["recall"], **last["test"]["by_note"]),
-                queries=last["test"]["queries"], database=last["test"]["database"], steps=last["step"]["step"], images=last["step"]["images"], seconds={k: round(v) for k, v in seconds.items()},
+                queries=last["test"]["queries"], database=last["test"]["database"], steps=last["step"]["step"], images=last["step"]["images"], seconds=seconds,
                 validation=[dict(step=e["step"], images=e["images"], recall=e["recall"]["1"]) for e in events if e["kind"] == "eval"])
 
 
-result = dict(demo=demo(Path("runs/demo-cosplace")), dcosplace=demo(Path("runs/demo-dcosplace")))
+def landmark(run: Path) -> dict:
+    _, last, seconds = events_of(run)
+    return dict(before=last["test before"]["scores"], after=last["test"]["scores"], steps=last["step"]["step"], images=last["step"]["images"], seconds=seconds)
+
+
+result = dict(demo=demo(Path("runs/demo-cosplace")), dcosplace=demo(Path("runs/demo-dcosplace")), landmark=landmark(Path("runs/demo-landmark")))
 
 real = Path(os.environ.get("LANDMARK_NB_REAL", ""))
 if os.environ.get("LANDMARK_NB_REAL"):

@@ -724,6 +724,7 @@ d = { 'settings': { 'branch': 'main',
                                        'landmark_nb.viz.plots.thin': ('viz/plots.html#thin', 'landmark_nb/viz/plots.py'),
                                        'landmark_nb.viz.plots.thumbnail': ('viz/plots.html#thumbnail', 'landmark_nb/viz/plots.py')},
             'landmark_nb.viz.report': { 'landmark_nb.viz.report.Section': ('viz/report.html#section', 'landmark_nb/viz/report.py'),
+                                        'landmark_nb.viz.report.front_page': ('viz/report.html#front_page', 'landmark_nb/viz/report.py'),
                                         'landmark_nb.viz.report.report_html': ('viz/report.html#report_html', 'landmark_nb/viz/report.py'),
                                         'landmark_nb.viz.report.write_report': ( 'viz/report.html#write_report',
                                                                                  'landmark_nb/viz/report.py')}}}

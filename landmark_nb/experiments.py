@@ -76,12 +76,12 @@ _WORLDS = dict(
     demo=dict())                                               # WorldConfig's defaults
 _DRAWN = dict(
     smoke=dict(image_size=48, M=16., alpha=90., N=2, min_images=2, trunk="tf_efficientnet_lite0", weights="none", dim=64, freeze=0, groups=2, batch_size=8, steps=4, iterations=4, lr=1e-3, log_every=1),
-    demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=45, iterations=16, lr=5e-4, eval_every=90, log_every=1))
+    demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=30, iterations=16, lr=5e-4, eval_every=60, log_every=1))
 
 _OF_RECIPE = {("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
               ("landmark", "smoke"): dict(trunk="test_vit", weights="none", pool="avg", dim=32, stages="full:64:1 clean:48:2", batch_size=8, lr=2e-3, s=20., n_folds=4, log_every=1),
-              ("landmark", "demo"): dict(trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, stages="full:96:3 clean:128:5", batch_size=32, lr=1e-3, head_lr=1e-2, s=30., log_every=1),
-              ("dcosplace", "demo"): dict(steps=18, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=18)}
+              ("landmark", "demo"): dict(trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, stages="full:64:2 clean:96:5", batch_size=32, lr=1e-3, head_lr=1e-2, s=30., log_every=1),
+              ("dcosplace", "demo"): dict(steps=12, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=12)}
 
 def configure(recipe: str = "cosplace", **settings):
     "A recipe with its settings checked: the paper's, over them those of a drawn city, over them yours. Raises `ValueError` naming what is wrong."
