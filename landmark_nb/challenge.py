@@ -5,17 +5,19 @@
 # %% auto #0
 __all__ = ['PAPER', 'RETRIEVAL', 'RECOGNITION', 'WORLDS', 'PARTS', 'COLUMNS', 'LandmarkDataConfig', 'LandmarkRecipe',
            'PaperModel', 'preset_of', 'LandmarkData', 'locate', 'read_solutions', 'prepare', 'save_head', 'ClassHead',
-           'load_head', 'best_class', 'local_gap', 'size_of', 'first_model', 'fit', 'steps_of', 'train_worker',
-           'Member', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate', 'positives_of', 'usage_of',
-           'join', 'score_table', 'paper_table', 'submit', 'LandmarkResult', 'check', 'run_worker', 'finished', 'run',
-           'moved', 'figures', 'write_run_report', 'open_data', 'folds_of', 'save_scores', 'info_of']
+           'load_head', 'best_class', 'local_gap', 'size_of', 'first_model', 'ancestors', 'fit', 'steps_of',
+           'train_worker', 'Member', 'PAPER_POOL', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate',
+           'positives_of', 'usage_of', 'tune_locally', 'join', 'score_table', 'paper_table', 'submit', 'LandmarkResult',
+           'check', 'run_worker', 'finished', 'run', 'moved', 'figures', 'write_run_report', 'open_data', 'folds_of',
+           'save_scores', 'info_of']
 
 # %% ../nbs/04_challenge.ipynb #9a2e10bf
-import difflib, json, time
+import difflib, json, time, zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import Ranking, atomic_write, read_json, rng, save_tensors
@@ -23,7 +25,7 @@ from .data.landmarks import Classes, Folds, check_leak, classes_of, drop_missing
 from .data.loaders import LandmarkAugmentConfig
 from .data.places import Manifest
 from .models.embed import ModelConfig
-from .runs import FREE, RunConfig, Watch, WorkersConfig, loaders_of, pick_device, share, start_workers, timed, unreadable, workers_of
+from .runs import FREE, RunConfig, Watch, WorkersConfig, loaders_of, pick_device, same_everywhere, share, start_workers, timed, unreadable, workers_of
 from .train.progressive import ProgressiveConfig, make_plan, parse_stages
 from .train.workers import Workers
 
@@ -48,7 +50,7 @@ class LandmarkRecipe(Config):
     start: str = knob("", "a model of ours (best.safetensors) to go on from: finetuning")
     data: LandmarkDataConfig = LandmarkDataConfig()
     model: ModelConfig = ModelConfig("tf_efficientnetv2_l", freeze=0, pool="gem")
-    train: ProgressiveConfig = ProgressiveConfig()
+    train: ProgressiveConfig = ProgressiveConfig(optimizer="adam")
     augment: LandmarkAugmentConfig = LandmarkAugmentConfig()
     run: RunConfig = RunConfig()
     launch: WorkersConfig = WorkersConfig()
@@ -91,9 +93,12 @@ RECOGNITION = ("swin_base_384", "swin_large_384", "vit_large_384", "nfnet_l2_640
                "efficientnet_b4_768", "efficientnet_b5_768", "efficientnet_b6_512", "efficientnet_b7_672", "rexnet_200_768")
 
 def preset_of(settings: dict) -> dict:
-    "The settings of the preset that is named, or of the first one with the trunk that is named where neither preset nor stages are. Raises `ValueError` for an unknown one."
+    """The settings of the preset that is named, or of the first one with the trunk that is named (without timm's tag, such as `.ms_in22k`).
+    What is set besides comes after them. Raises `ValueError` for an unknown one."""
     name = settings.get("preset", "")
-    if not name and "stages" not in settings: name = next((n for n, m in PAPER.items() if m.trunk == settings.get("trunk")), "")
+    if not name:
+        name = next((n for n, m in PAPER.items() if m.trunk == str(settings.get("trunk", "")).split(".")[0]), "")
+        if name: return PAPER[name].settings | (dict(preset=name) if "stages" not in settings else {})
     if not name: return {}
     if name not in PAPER:
         near = difflib.get_close_matches(str(name), PAPER, 2)
@@ -114,6 +119,15 @@ class LandmarkData:
     test: Manifest | None
     solutions: dict      # "retrieval" and "recognition", where there are any: usage -> solution
     missing: dict        # list -> files that are not there
+    @property
+    def fingerprint(self) -> int:
+        "Of the photographs and labels in training, in order, and of the folds: training can only go on with the same."
+        crc = zlib.crc32((self.folds.fingerprint if self.folds else "").encode())
+        for name, (m, y) in self.train.items():
+            crc = zlib.crc32("\n".join([name, *self.classes[name].labels]).encode(), crc)
+            for i in range(0, len(m), 1 << 16): crc = zlib.crc32("\n".join(m.ids[i:i + (1 << 16)]).encode(), crc)
+            crc = zlib.crc32(y.tobytes(), crc)
+        return crc
 
 def locate(recipe) -> Path:
     "The folder of a run's photographs; a drawn collection is drawn first."
@@ -213,10 +227,10 @@ def load_head(folder, labels: list | None = None) -> ClassHead:
     return ClassHead(own, centers)
 
 # %% ../nbs/04_challenge.ipynb #3ecb244b
-def best_class(head, descriptors, workers: Workers = Workers(), block: int = 4096) -> tuple:
+def best_class(head, descriptors, workers: Workers = Workers()) -> tuple:
     "Each descriptor's best class over all workers' shares of the head, and its cosine: int64 [n], float32 [n]."
     import torch
-    top = []
+    top, block = [], max(1, (1 << 26) // head.centers[:, :, 0].numel())          # some 256 MB of cosines
     with torch.inference_mode():
         for i in range(0, len(descriptors), block): top.append(head.cosines(torch.from_numpy(np.array(descriptors[i:i + block])).to(workers.device)).max(1))
     best = torch.zeros(workers.world, 2, len(descriptors), dtype=torch.float64, device=workers.device)
@@ -246,6 +260,15 @@ def first_model(recipe):
     if odd: raise ValueError(f"parameter start={recipe.start!r}: that model has {', '.join(f'{k}={getattr(m.cfg, k)!r}' for k in odd)}, not {', '.join(f'{k}={getattr(recipe.model, k)!r}' for k in odd)}")
     return m
 
+def ancestors(recipe) -> list:
+    "What the models remember that this one goes on from (`start`, or `weights` of a file): a local score must not leak through them either."
+    out = []
+    for file in (recipe.start, recipe.model.weights):
+        if not file.endswith(".safetensors"): continue
+        t = Path(file).parent / "trained.json"
+        out.append((read_json(t) if t.is_file() else dict(folds="", fold=-1)) | dict(name=str(file)))
+    return out
+
 def fit(recipe, data: LandmarkData, folder, progress: bool = True, workers: Workers = Workers()):
     "Train to the end, from the last checkpoint if there is one. The best model is in `best.safetensors`, its head beside it. All workers call it."
     import torch
@@ -258,14 +281,25 @@ def fit(recipe, data: LandmarkData, folder, progress: bool = True, workers: Work
     if cfg.batch_size % workers.world: raise ValueError(f"batch_size={cfg.batch_size}: {workers.world} workers cannot share it evenly; use a multiple of {workers.world}")
     plan = make_plan(stages, {n: len(m) for n, (m, _) in data.train.items()}, cfg)
     of = lambda k: data.classes[stages[k].list]
-    state = new_progressive(first_model(recipe), cfg, device, recipe.run.seed)
-    if last := latest_checkpoint(checkpoints): resume(state, last, folder.config, FREE, plan, of, cfg, workers)
+    state, print_ = new_progressive(first_model(recipe), cfg, device, recipe.run.seed), data.fingerprint
+    same_everywhere(workers, print_, f"{data.root}: the training photographs or the fold file are others here than on another machine; all need the same")
+    memory = dict(folds=data.folds.fingerprint if data.folds else "", fold=recipe.data.fold, size=size_of(recipe), mirror=recipe.data.mirror, photographs=print_, before=ancestors(recipe))
+    if last := latest_checkpoint(checkpoints):
+        if (folder.path / "trained.json").is_file() and read_json(folder.path / "trained.json").get("photographs") != print_: raise ValueError(f"{folder.path}: was trained on other photographs, labels or folds than {data.root} has now (files that came or went count, too); put them back, or use another run folder")
+        resume(state, last, folder.config, FREE, plan, of, cfg, workers)
+    same_everywhere(workers, state.step + (folder.path / "config.json").is_file(), f"{folder.path}: the workers see different files there; the run folder must lie where all machines can see it")
     if workers.first: folder.cut(state.step)
     workers.barrier()
+    quarantine = Quarantine(recipe.data.bad_limit)
+    for e in folder.events("quarantine"): quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
+    for k in range(plan.at(state.step)[0] + 1):                             # as many draws of each class as there were, on average
+        name = stages[k].list
+        epochs = max(0, min(state.step, int(plan.ends[k])) - (int(plan.ends[k - 1]) if k else 0)) / plan.per_epoch[k]
+        quarantine.draws.update({(k, c): int(n) for c, n in enumerate(np.bincount(data.train[name][1], minlength=len(data.classes[name])) * epochs) if n >= 1})
     if state.step >= plan.total or (cfg.hours and state.seconds >= cfg.hours * 3600): return state
     def loader(k, start):
         m, y = data.train[stages[k].list]
-        ds = ImageBatches(m, y, stages[k].size, recipe.augment.jpeg, recipe.run.seed)
+        ds = ImageBatches(m, y, stages[k].size, recipe.augment.jpeg, recipe.run.seed, k)
         return batches(ds, schedule(plan, len(m), cfg, recipe.run.seed, start, workers), loaders_of(recipe, workers), pin=device != "cpu")
     held = data.clean[np.sort(rng(recipe.run.seed, 33).permutation(data.held)[:recipe.data.held_images])] if len(data.held) else None
     def validate():
@@ -280,8 +314,8 @@ def fit(recipe, data: LandmarkData, folder, progress: bool = True, workers: Work
     def keep():
         save_head(folder.path, state.heads[workers.rank].module, of(state.stage).labels, workers)
         if workers.first: save_model(measured_model(state), folder.path / "best.safetensors")
-    if workers.first: atomic_write(folder.path / "trained.json", json.dumps(dict(folds=data.folds.fingerprint if data.folds else "", fold=recipe.data.fold, size=size_of(recipe), mirror=recipe.data.mirror)))
-    watch = Watch(state, recipe, folder, plan.total, plan.batch, Quarantine(recipe.data.bad_limit), validate, keep, lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers), progress, workers, cfg.hours)
+    if workers.first: atomic_write(folder.path / "trained.json", json.dumps(memory))
+    watch = Watch(state, recipe, folder, plan.total, plan.batch, quarantine, validate, keep, lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers), progress, workers, cfg.hours)
     watch.run(progressive(state, plan, loader, of, cfg, recipe.augment, workers))
     return state
 
@@ -309,17 +343,25 @@ class Member:
     head: ClassHead | None = None
     trained: dict | None = None   # what it remembers of its folds; None: trained on none of these photographs
 
+def PAPER_POOL(trunk: str) -> str:
+    "The pooling of a trunk as it comes: the paper's for its trunks, else GeM."
+    return preset_of(dict(trunk=trunk)).get("pool", "gem")
+
 def load_member(spec: str, folder="runs", weights: str = "imagenet") -> Member:
     "A member by its run folder, or `frozen:TRUNK@SIZE`. Raises `ValueError` or `FileNotFoundError` naming it."
     from landmark_nb.models.embed import Embedder, load_model
     if spec.startswith("frozen:"):
         trunk, _, size = spec[7:].partition("@")
         if not size.isdigit(): raise ValueError(f"model {spec!r}: a frozen trunk is given as frozen:TRUNK@SIZE, such as frozen:resnet50@384")
-        return Member(f"{trunk} (frozen)", Path(folder) / f"frozen-{trunk}-{size}", Embedder(ModelConfig(trunk, weights, 0, 0)), int(size))
+        model = Embedder(ModelConfig(trunk, weights, 0, 0, PAPER_POOL(trunk)))
+        model.resize(int(size))
+        return Member(f"{trunk} (frozen)", Path(folder) / f"frozen-{trunk}-{size}", model, int(size))
     path = Path(spec)
     if not (path / "trained.json").is_file(): raise FileNotFoundError(f"model {spec!r}: no run of the landmark recipe (no trained.json below it)")
     t = read_json(path / "trained.json")
-    return Member(path.name, path, load_model(path / "best.safetensors"), t["size"], t["mirror"], load_head(path), t)
+    model = load_model(path / "best.safetensors")
+    model.resize(t["size"])                                                 # the best epoch may have been in a smaller stage
+    return Member(path.name, path, model, t["size"], t["mirror"], load_head(path), t)
 
 PARTS = ("clean", "index", "test")
 
@@ -365,17 +407,22 @@ def fold_map(vectors, data: LandmarkData, queries: int = 2000, seed: int = 0, k:
         row[:len(others)] = np.isin(others, right[q])
     return float(average_precision(hits, np.array([len(right[q]) - 1 for q in asked]), k).mean())
 
-def evaluate(name: str, stores: list, data: LandmarkData, heads: list = (), weights=None, index: str = "exact", device: str = "cpu", local: bool = True, k: int = 5, a: float = 1.) -> Evaluation:
-    "Search, answer and score. `stores`: of each model, part -> Store; `heads`: of those models, for the local GAP; `k`, `a`: of `vote`."
-    from landmark_nb.search.ensemble import check_weights, combine_stores, top_classes
+def evaluate(name: str, stores: list, data: LandmarkData, heads: list = (), weights=None, index: str = "exact", device: str = "cpu", local: bool = True,
+             k: int = 5, a: float = 1., b: float = 0., whiten: int = 0, folder=None) -> Evaluation:
+    """Search, answer and score. `stores`: of each model, part -> Store; `heads`: of those models, for the local GAP, and for the vote if b is not 0; `k`, `a`, `b`: of `vote`;
+    `whiten`: PCA-whitening to so many numbers, learned on the clean list; `folder`: keeps what is joined on disk. One model's descriptors are used where they lie."""
+    from landmark_nb.search.ensemble import check_weights, combine_stores, learn_whitening, top_classes
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import gap, mean_ap
     from landmark_nb.search.recognise import vote
-    joined = {p: combine_stores([s[p] for s in stores], weights) for p in PARTS}
+    own = check_weights(weights, len(stores))
+    joined = {p: stores[0][p].vectors if len(stores) == 1 else combine_stores([s[p] for s in stores], own, folder and Path(folder) / f"{zlib.crc32(repr([s['clean'].meta.get('model') for s in stores]).encode() + own.tobytes()):08x}" / p) for p in PARTS}
+    if whiten:
+        w = learn_whitening(joined["clean"], whiten)
+        joined = {p: np.concatenate([w(v[i:i + 65536]) for i in range(0, len(v), 65536)]) for p, v in joined.items()}
     scores = {}
     if local and data.folds is not None:
         if heads:
-            own = check_weights(weights, len(stores))
             c, s = top_classes([st["clean"].vectors[data.held] for st in stores], heads, 1, own, device=device)
             true = Classes(heads[0].labels, None).encode(data.clean.table["label"][data.held])
             scores["cv GAP"] = local_gap(c[:, 0], s[:, 0], true)["gap"]
@@ -383,11 +430,18 @@ def evaluate(name: str, stores: list, data: LandmarkData, heads: list = (), weig
     found = knn(joined["test"], joined["index"], 100, index, device=device)
     near = knn(joined["test"], joined["clean"], k, index, device=device)
     known = classes_of(data.clean)
-    c, confidence = vote(near, known.encode(data.clean.table["label"]), k, a)
+    said = (None, None)
+    if b:
+        if not heads: raise ValueError(f"evaluate: b={b:g} asks heads, but {name} has none")
+        c, s = top_classes([st["test"].vectors for st in stores], heads, min(20, len(heads[0].labels)), own, device=device)
+        to = known.encode(pl.Series(heads[0].labels)); said = np.where(c >= 0, to[c], -1), s.clip(0)
+    c, confidence = vote(near, known.encode(data.clean.table["label"]), k, a, b, *said)
     labels = np.where(c >= 0, np.array([*known.labels, ""])[c], "")
     queries, ids = image_ids(data.test).to_list(), np.array(image_ids(data.index).to_list())
     for usage in ("Public", "Private"):
-        if "retrieval" in data.solutions: scores[f"{usage} mAP@100"] = mean_ap({q: ids[row[row >= 0]].tolist() for q, row in zip(queries, found.ids)}, data.solutions["retrieval"][usage])
+        if "retrieval" in data.solutions:
+            right = data.solutions["retrieval"][usage]
+            scores[f"{usage} mAP@100"] = mean_ap({q: ids[row[row >= 0]].tolist() for q, row in zip(queries, found.ids) if right.get(q)}, right)
         if "recognition" in data.solutions: scores[f"{usage} GAP"] = gap({q: (l, float(v)) if l else None for q, l, v in zip(queries, labels, confidence)}, data.solutions["recognition"][usage])
     return Evaluation(name, scores, found, labels, confidence)
 
@@ -402,28 +456,44 @@ def usage_of(data: LandmarkData) -> np.ndarray:
     both = data.solutions["retrieval"]
     return np.array([next((u for u, s in both.items() if s.get(q) is not None), "Ignored") for q in image_ids(data.test).to_list()])
 
-def join(members: list, data: LandmarkData, weights="equal", device: str = "cpu", batch: int = 64, index: str = "exact", local: bool = True, progress: bool = True) -> tuple:
+def tune_locally(stores: list, data: LandmarkData, most: int = 2000, seed: int = 0) -> dict:
+    """`search.ensemble.tune_weights` on the held-out fold: half of its photographs ask for the others, of which half are tuned on and half held out once more.
+    Without a fold, the public queries are tuned on and the private ones held out."""
+    from landmark_nb.data.places import positives_by_label
+    from landmark_nb.search.ensemble import tune_weights
+    if data.folds is not None:
+        rows = rng(seed, 43).permutation(data.held); ask, rest = np.sort(rows[::2]), np.sort(rows[1::2])
+        right = positives_by_label(data.clean[rest], data.clean[ask])
+        keep = np.array([i for i, p in enumerate(right) if len(p)][:most], int)
+        if len(keep) < 4: raise ValueError(f"weights='tuned': only {len(keep)} photographs of the held-out fold have another of their landmark there; give weights instead")
+        v = lambda rows: [np.asarray(s["clean"].vectors[rows], np.float32) for s in stores]
+        return tune_weights(v(ask[keep]), v(rest), [right[i] for i in keep], np.arange(len(keep)) % 2 == 1) | dict(on="the held-out fold")
+    use = usage_of(data); counted = use != "Ignored"
+    return tune_weights([s["test"].vectors[counted] for s in stores], [s["index"].vectors for s in stores], [p for p, c in zip(positives_of(data), counted) if c], use[counted] == "Private") | dict(on="the public queries")
+
+def join(members: list, data: LandmarkData, weights="equal", device: str = "cpu", batch: int = 64, index: str = "exact", local: bool = True, progress: bool = True, **how) -> tuple:
     """Evaluate each member and their ensemble: (list of `Evaluation`, the ensemble last; what tuning found, or None).
-    `weights`: one a member, "equal", or "tuned" (on the queries of the public score; the private ones are held out).
+    `weights`: one a member, "equal", or "tuned" (`tune_locally`); `how`: more of `evaluate`'s arguments.
     Raises `ValueError` for a member whose local score would be leaky, unless `local=False`, and for heads of different class lists."""
-    from landmark_nb.search.ensemble import combine_stores, tune_weights
+    from landmark_nb.search.ensemble import check_weights
+    if weights not in ("equal", "tuned"): check_weights(weights, len(members))
+    if weights == "tuned" and data.folds is None and "retrieval" not in data.solutions: raise ValueError("weights='tuned' needs a fold that was held out, or a retrieval solution beside the data")
+    if weights == "tuned" and data.folds is not None and not local: raise ValueError("weights='tuned' are tuned on the held-out fold, so local=False cannot be: leave weights equal, or give them")
     if local and data.folds is not None:
         for m in members:
             if m.trained is not None: check_leak(m.name, m.trained, data.folds, int(data.folds.fold[data.held[0]]))
     for m in members[1:]:
         if m.head and members[0].head and m.head.labels != members[0].head.labels: load_head(m.path, members[0].head.labels)
     stores = [describe(m, data, batch=batch, device=device, progress=progress) for m in members]
-    out = [evaluate(m.name, [s], data, [m.head] if m.head else [], None, index, device, local) for m, s in zip(members, stores)]
+    out = [evaluate(m.name, [s], data, [m.head] if m.head else [], None, index, device, local, **how | (dict(b=0.) if not m.head else {})) for m, s in zip(members, stores)]
     if len(members) == 1: return out, None
     tuned = None
     if weights == "tuned":
-        if "retrieval" not in data.solutions: raise ValueError("weights='tuned' needs a retrieval solution beside the data")
-        use = usage_of(data); counted = use != "Ignored"
-        tuned = tune_weights([s["test"].vectors[counted] for s in stores], [s["index"].vectors for s in stores], [p for p, c in zip(positives_of(data), counted) if c], use[counted] == "Private")
+        tuned = tune_locally(stores, data)
         weights = tuned["weights"]
     weights = None if weights == "equal" else weights
     heads = [m.head for m in members] if all(m.head for m in members) else []
-    out.append(evaluate(f"ensemble of {len(members)}" + (f" ({', '.join(f'{w:.2f}' for w in weights)})" if weights else ""), stores, data, heads, weights, index, device, local))
+    out.append(evaluate(f"ensemble of {len(members)}" + (f" ({', '.join(f'{w:.2f}' for w in weights)})" if weights else ""), stores, data, heads, weights, index, device, local, **how | (dict(b=0.) if not heads else {})))
     return out, tuned
 
 COLUMNS = ("cv GAP", "cv mAP@100", "Public mAP@100", "Private mAP@100", "Public GAP", "Private GAP")
@@ -444,8 +514,8 @@ def submit(e: Evaluation, data: LandmarkData, folder) -> tuple:
     from landmark_nb.search.metrics import write_submission
     queries, ids = image_ids(data.test).to_list(), np.array(image_ids(data.index).to_list())
     a, b = Path(folder) / "retrieval.csv", Path(folder) / "recognition.csv"
-    write_submission(a, {q: ids[row[row >= 0]].tolist() for q, row in zip(queries, e.retrieval.ids)}, queries)
-    write_submission(b, {q: (l, float(v)) if l else None for q, l, v in zip(queries, e.labels, e.confidence)}, queries)
+    write_submission(a, {q: ids[row[row >= 0]].tolist() for q, row in zip(queries, e.retrieval.ids)}, queries, "retrieval")
+    write_submission(b, {q: (l, float(v)) if l else None for q, l, v in zip(queries, e.labels, e.confidence)}, queries, "recognition")
     return a, b
 
 # %% ../nbs/04_challenge.ipynb #05a96094
@@ -491,9 +561,15 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
     workers = Workers(workers.rank, workers.world, workers.local_world, device)
     folder = RunFolder(recipe.run.out, to_flat(recipe), FREE, workers.rank)
     check(recipe)
+    several = workers.world == 1 and recipe.launch.nodes > 1
+    if several and not (folder.path / "report.html").is_file(): start_workers(recipe, run_worker, folder, 0, progress)   # they do and write everything
     t = time.perf_counter()
     data = prepare(recipe, workers)
     total = steps_of(recipe, data)
+    if several:
+        path = folder.path
+        e = {k: Evaluation(n, folder.events(k)[-1]["scores"], None, None, None) if folder.events(k) else None for k, n in (("test before", "frozen trunk"), ("test", "trained"))}
+        return LandmarkResult(path, recipe, data, folder, e["test before"], e["test"], path / "report.html")
     if not workers.first:
         workers.barrier(); fit(recipe, data, folder, False, workers); workers.barrier(); return None
     folder.start(); folder.cut(10**12)
@@ -510,19 +586,17 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
             from landmark_nb.models.embed import Embedder
             with timed(folder, "measuring the frozen trunk"):
                 torch.manual_seed(c.seed)
-                frozen = Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0)); frozen.resize(size_of(recipe))
+                frozen = Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.pool)); frozen.resize(size_of(recipe))
                 before = score(member("frozen trunk", folder.path, frozen))
         with timed(folder, "training (with validation)"):
             n = workers_of(recipe, device)
-            if workers.world == 1 and (n > 1 or recipe.launch.nodes > 1) and not finished(recipe, folder, total):
-                start_workers(recipe, run_worker if recipe.launch.nodes > 1 else train_worker, folder, total, progress)
+            if workers.world == 1 and n > 1 and not finished(recipe, folder, total): start_workers(recipe, train_worker, folder, total, progress)
             else:
                 if recipe.launch.threads and workers.world == 1: torch.set_num_threads(recipe.launch.threads)
                 fit(recipe, data, folder, progress, workers)
         if can:
             with timed(folder, "measuring the best model"):
                 m = load_member(str(folder.path))
-                m.model.resize(size_of(recipe))
                 after = score(Member("trained", m.path, m.model, size_of(recipe), recipe.data.mirror, m.head, m.trained))
             submit(after, data, folder.path)
         for kind, e in (("test before", before), ("test", after)):
@@ -555,7 +629,7 @@ def figures(res: LandmarkResult) -> list:
     if evals := res.folder.events("eval"): out.append(plots.score_over_time(evals, dict(gap="local GAP", accuracy="right answers")))
     if res.after:
         out.append(plots.recall_bars({e.name: e.scores for e in (res.before, res.after) if e}, "score [%]"))
-        if "retrieval" in res.data.solutions:
+        if "retrieval" in res.data.solutions and res.after.retrieval is not None:
             positives = positives_of(res.data)
             out.append(HTML(plots.retrieval_strips(res.data.test, res.data.index, res.after.retrieval, moved(res.before, res.after, positives, res.recipe.run.seed)["Drawn by chance"], positives)))
     return out

@@ -38,7 +38,7 @@ class RunConfig(Config):
 
 @dataclass(frozen=True)
 class WorkersConfig(Config):
-    "The processes that train side by side; nothing here changes what is learned."
+    "The processes that train side by side. Nothing here changes what D-CosPlace learns; a landmark model's batch norm sees each worker's own part of a batch."
     workers: int = knob(0, "on this machine; 0: one a GPU, or one where there is none", 0)
     threads: int = knob(0, "torch's threads of each worker; 0: an equal share of the cores", 0)
     restarts: int = knob(3, "how often all workers are started again after one was lost", 0)

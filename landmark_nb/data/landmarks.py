@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ..core import atomic_path, read_csv, rng
-from .places import Manifest
+from .places import Manifest, read_folder
 
 # %% ../../nbs/data/07_landmarks.ipynb #1774c1d3
 def image_paths(ids: pl.Series) -> pl.Series:
@@ -60,8 +60,12 @@ def read_list(root,       # the data set's folder
     root = Path(root)
     if name not in LISTS: raise ValueError(f"list {name!r}: must be one of {', '.join(LISTS)}")
     if name in ("index", "test"):
-        path = find_file(root, f"{name}.csv")
+        try: path = find_file(root, f"{name}.csv")
+        except FileNotFoundError:
+            if (root / name).is_dir(): return read_folder(root / name)        # Kaggle's sets come without these lists
+            raise
         return _manifest(root / name, path, read_csv(path, ["id"], only=True)["id"])
+    if name != "full" and not any((root / p).is_file() for p in ("train_clean.csv", "metadata/train_clean.csv")): name = "full"
     if name == "clean":
         path = find_file(root, "train_clean.csv")
         t = read_csv(path, ["landmark_id", "images"], only=True).with_row_index("row", 2)
@@ -72,8 +76,9 @@ def read_list(root,       # the data set's folder
     t = read_csv(path, ["id", "landmark_id"], only=True)
     full = _manifest(root / "train", path, t["id"], _labels(path, t["landmark_id"]))
     if name == "full": return full
-    clean = read_csv(find_file(root, "train_clean.csv"), ["landmark_id"], only=True)["landmark_id"]
-    keep = full.table["label"].is_in(clean.str.strip_chars().implode())
+    whole, known = read_list(root, "clean"), full.table["label"].unique()
+    if (odd := ~whole.table["label"].is_in(known.implode())).any(): raise ValueError(f"{find_file(root, 'train_clean.csv')}: the landmark_id {whole.table['label'][odd.arg_true()[0]]!r} is not in {path}; both lists must be of one data set")
+    keep = full.table["label"].is_in(whole.table["label"].unique().implode())
     return Manifest(full.root, full.table.filter(keep))
 
 # %% ../../nbs/data/07_landmarks.ipynb #4f943ecd
@@ -138,9 +143,10 @@ def read_folds(m: Manifest, path) -> Folds:
 
 # %% ../../nbs/data/07_landmarks.ipynb #fa7675fd
 def check_leak(name: str,        # of the model, for the message
-               trained: dict,    # what the model remembers: folds (a fingerprint, or ''), fold
+               trained: dict,    # what the model remembers: folds (a fingerprint, or ''), fold, and the same of the models that it went on from (`before`)
                folds: Folds, fold: int):
-    "Raises `ValueError` if a model has seen photographs of the held-out fold."
+    "Raises `ValueError` if a model, or one that it was finetuned from, has seen photographs of the held-out fold."
+    for t in trained.get("before", []): check_leak(f"{name} (which goes on from {t.get('name', 'another')})", t, folds, fold)
     if trained.get("folds") == folds.fingerprint and trained.get("fold") == fold: return
     why = f"it was trained without fold {trained.get('fold')} of the fold file {trained.get('folds')}" if trained.get("folds") else "it was trained without a fold file"
     raise ValueError(f"model {name}: a local score on fold {fold} of the fold file {folds.fingerprint} would be leaky, because {why}. Train it with this fold file (parameters folds and fold), or leave its local score out")

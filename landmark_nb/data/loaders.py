@@ -156,19 +156,21 @@ class ImageBatches(Dataset):
                  labels: np.ndarray,      # int64 [n]
                  size: int,               # pixels of the square that images are resized to
                  jpeg: int = 100,         # half of the images are compressed again, at a quality drawn from this to 100; 100: none
-                 seed: int = 0):
-        self.root, self.ids, self.labels, self.size, self.jpeg, self.seed = str(manifest.root), manifest.ids.to_arrow(), labels, size, jpeg, seed
+                 seed: int = 0,
+                 group: int = 0):         # what the batches call themselves in the quarantine
+        self.root, self.ids, self.labels, self.size, self.jpeg, self.seed, self.group = str(manifest.root), manifest.ids.to_arrow(), labels, size, jpeg, seed, group
     def __getitem__(self, key):
         import os
         step, rows = key
         images, labels, bad = np.empty((len(rows), self.size, self.size, 3), np.uint8), self.labels[rows].copy(), []
-        r, good = rng(self.seed, 4, step, int(rows[0])), []
         for i, row in enumerate(rows):
-            try: images[i] = self.compress(read_image(os.path.join(self.root, self.ids[int(row)].as_py()), self.size), r); good.append(i)
-            except (BadImage, FileNotFoundError) as e: bad.append((int(labels[i]), self.ids[int(row)].as_py(), str(e)))
-        if not good: raise BadImage(f"not one of the {len(rows)} images of a batch can be decoded; the first: {bad[0][2]}")
-        for i in sorted(set(range(len(rows))) - set(good)): j = good[i % len(good)]; images[i], labels[i] = images[j], labels[j]
-        return dict(group=0, step=step, images=torch.from_numpy(images).permute(0, 3, 1, 2), labels=torch.from_numpy(labels), bad=bad)
+            r, tries = rng(self.seed, 4, step, int(row)), 20                    # by step and image: no worker's share decides what another gets
+            for _ in range(tries):
+                try: images[i] = self.compress(read_image(os.path.join(self.root, self.ids[int(row)].as_py()), self.size), r); labels[i] = self.labels[row]; break
+                except (BadImage, FileNotFoundError) as e: bad.append((int(self.labels[row]), self.ids[int(row)].as_py(), str(e)))
+                row = r.integers(len(self.labels))
+            else: raise BadImage(f"{tries} images in a row cannot be decoded; the last: {bad[-1][2]}")
+        return dict(group=self.group, step=step, images=torch.from_numpy(images).permute(0, 3, 1, 2), labels=torch.from_numpy(labels), bad=bad)
     def compress(self, image, r):
         if self.jpeg >= 100 or r.random() < .5: return image
         import io
@@ -192,16 +194,18 @@ class LandmarkAugmentConfig(Config):
 def augment_landmarks(images: Tensor,           # uint8 [b, 3, h, w]
                       r: np.random.Generator,   # decides everything
                       cfg: LandmarkAugmentConfig = LandmarkAugmentConfig(),
+                      part: tuple = (0, 1),     # (rank, workers): the images are every so-manieth of a batch of that many times as many
                      ) -> Tensor:               # float32 [b, 3, h, w] in [0, 1], on the images' device
-    "Flip, shift, scale, rotation and cutout of a whole batch; black where nothing is."
-    n, dev, side = len(images), images.device, images.shape[-1]
+    "Flip, shift, scale, rotation and cutout of a whole batch, or of a worker's part of it; black where nothing is."
+    n, dev, side = len(images) * part[1], images.device, images.shape[-1]
     flip, moved = np.where(r.random(n) < cfg.flip, -1., 1.), r.random(n) < cfg.moved
     u = lambda a: r.uniform(-a, a, n) * moved
     a, z, x, y = np.deg2rad(u(cfg.rotate)), 1 / (1 + u(cfg.scale)), 2 * u(cfg.shift), 2 * u(cfg.shift)
     theta = np.stack([np.stack([flip * z * np.cos(a), -flip * z * np.sin(a), x], 1), np.stack([z * np.sin(a), z * np.cos(a), y], 1)], 1)
-    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta.astype(np.float32)).to(dev), list(images.shape), align_corners=False)
+    mine = slice(part[0], None, part[1])
+    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta[mine].astype(np.float32)).to(dev), list(images.shape), align_corners=False)
     out = torch.nn.functional.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     half, at = cfg.cutout * side / 2, r.random((n, 2)) * side
     px = np.arange(side) + .5
     hole = (np.abs(px[None, :, None] - at[:, :1, None]) < half) & (np.abs(px[None, None, :] - at[:, 1:, None]) < half) & (r.random(n) < cfg.holes)[:, None, None]
-    return out.masked_fill_(torch.from_numpy(hole)[:, None].to(dev), 0.)
+    return out.masked_fill_(torch.from_numpy(hole[mine])[:, None].to(dev), 0.)

@@ -18,7 +18,7 @@ def dynamic_margins(counts,             # [classes] training images of each clas
                     m_max: float = .5,  # radians, of the rarest
                     lam: float = .25,   # exponent
                    ) -> Tensor:         # float32 [classes], radians
-    "Margins by class frequency (Ha et al., 2020). Raises `ValueError` for a class without images."
+    "Margins by class frequency (Ha et al., 2020); m_max for all where all are equally frequent. Raises `ValueError` for a class without images."
     n = torch.as_tensor(counts, dtype=torch.float64)
     if n.ndim != 1 or not len(n): raise ValueError(f"counts must be a list of at least one class's images, not of shape {tuple(n.shape)}")
     if not (n >= 1).all(): raise ValueError(f"counts: class {int((~(n >= 1)).nonzero()[0])} has {float(n[~(n >= 1)][0]):g} images; each class needs at least one")
@@ -74,9 +74,10 @@ class _CrossEntropy(torch.autograd.Function):
 # %% ../../nbs/models/03_arcface.ipynb #f19997f7
 def center_cosines(x: Tensor,        # [b, dim]
                    centers: Tensor,  # [classes, K, dim]
-                  ) -> Tensor:       # float32 [b, classes]
+                  ) -> Tensor:       # [b, classes], float32 at least
     "max_k cos(x, W_ck) for each class."
-    x, w = F.normalize(x.float(), dim=-1), F.normalize(centers, dim=-1)
+    kind = torch.promote_types(centers.dtype, torch.float32)           # never less than float32
+    x, w = F.normalize(x.to(kind), dim=-1), F.normalize(centers.to(kind), dim=-1)
     return F.linear(x, w.flatten(0, 1)).unflatten(1, w.shape[:2]).amax(2)
 
 class SubCenterArcFace(nn.Module):
@@ -115,16 +116,16 @@ class SubCenterArcFace(nn.Module):
                ) -> Tensor:
         if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < self.classes): raise ValueError(f"a label is {int(labels.max()) if int(labels.max()) >= self.classes else int(labels.min())}, but this head has the classes 0 to {self.classes - 1}")
         several = self.shard[1] > 1
-        if several: x, labels = _Gather.apply(x.float()), _Gather.apply(labels)
+        if several: x, labels = _Gather.apply(x), _Gather.apply(labels)
         cos = self.cosines(x)
         mine = ((labels >= self.lo) & (labels < self.hi)).nonzero()[:, 0]
         own = labels[mine] - self.lo
-        true = add_margin(cos[mine, own], self.margins[labels[mine]])
+        true = add_margin(cos[mine, own], self.margins[labels[mine]].to(cos.dtype))
         logits = self.s * cos.index_put((mine, own), true)
         if not several: return F.cross_entropy(logits, labels)
         return _CrossEntropy.apply(logits, torch.full_like(labels, -1).index_put((mine,), own))
 
-# %% ../../nbs/models/03_arcface.ipynb #dc8b5d87
+# %% ../../nbs/models/03_arcface.ipynb #e166dd1c
 def head_bytes(classes: int, dim: int = 512, K: int = 3, batch: int = 32, workers: int = 1) -> int:
     "Bytes that a worker needs for its share of a head: centers, gradient, Adam's two moments, and of a batch over all workers the cosines to the centers, to the classes, and their gradients."
     mine = -(-classes // workers)

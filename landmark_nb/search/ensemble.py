@@ -56,7 +56,7 @@ def combine_stores(stores: list,     # Stores, one a model
                    weights=None,     # as in `combine`
                    path=None,        # folder of a new store; None keeps the vectors in memory
                    block: int = 65536, dtype: str = "float16") -> np.ndarray:   # [n, sum of d_m]
-    "`combine` out of core, block by block: memory is one block. Goes on where it was interrupted."
+    "`combine` block by block into a store: memory is one block, and what was interrupted goes on. Without a path, in memory."
     check_stores(stores)
     w = check_weights(weights, len(stores))
     if path is None: return combine([s.vectors for s in stores], w)
@@ -143,15 +143,16 @@ def tune_weights(queries: list,       # of each model [q, d_m]
 
 # %% ../../nbs/search/03_ensemble.ipynb #b1a0559f
 def top_classes(descriptors: list,   # of each model [n, d_m]
-                heads: list,         # of each model: has `cosines(tensor [b, d_m]) -> [b, classes]`; all of one class list
+                heads: list,         # of each model: has `centers` [classes, K, d_m] and `cosines(tensor [b, d_m]) -> [b, classes]`; all of one class list
                 k: int = 3,          # classes kept
                 weights=None,        # as in `combine`
-                block: int = 2048,
+                block: int = 0,      # images at a time; 0: as many as give some 256 MB of cosines
                 device: str = "cpu") -> tuple:   # int64 [n, k] classes and float32 [n, k] mean cosines, best first; -1 and 0 for images without a descriptor
     "The k best classes of each image by the mean of the models' class scores."
     import torch
     w = check_weights(weights, len(heads))
     n = len(descriptors[0])
+    block = block or max(1, (1 << 26) // max(h.centers[:, :, 0].numel() for h in heads))
     classes = np.full((n, k), -1, np.int64); scores = np.zeros((n, k), np.float32)
     with torch.inference_mode():
         for i in range(0, n, block):

@@ -44,8 +44,13 @@ def gap(predictions,   # query id -> (label, confidence), or None for no answer
     _known(predictions, solution, "gap")
     M = sum(1 for right in solution.values() if right)
     if not M: raise ValueError("gap: not one query of the solution shows a landmark")
-    rows = [(-float(p[1]), q, p[0]) for q, p in predictions.items() if p is not None and solution[q] is not None]
-    if odd := [q for c, q, _ in rows if c != c]: raise ValueError(f"gap: query {odd[0]!r} has a confidence that is no number")
+    rows = []
+    for q, p in predictions.items():
+        if p is None or solution[q] is None: continue
+        try: label, conf = p; conf = float(conf)
+        except (TypeError, ValueError): raise ValueError(f"gap: query {q!r} has the answer {p!r}; must be (label, confidence), or None") from None
+        if conf != conf: raise ValueError(f"gap: query {q!r} has a confidence that is no number")
+        rows.append((-conf, q, label))
     rows.sort()
     rel = np.fromiter((label in solution[q] for _, q, label in rows), bool, len(rows))
     return float((rel.cumsum() / (1 + np.arange(len(rows))))[rel].sum() / M)
@@ -71,6 +76,7 @@ def mean_ap(predictions,   # query id -> ids in order, best first (None or missi
     for q, right in solution.items():
         ids = predictions.get(q)
         if ids is None or not right: continue
+        if isinstance(ids, str): raise ValueError(f"mean_ap: query {q!r} has the text {ids[:40]!r}; must be a list of ids")
         ids = ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
         found = [i for i, x in enumerate(ids) if x in right]
         if len(found) > 1: found = sorted({ids[i]: i for i in reversed(found)}.values())        # a repeated id counts where it stands first
@@ -78,12 +84,13 @@ def mean_ap(predictions,   # query id -> ids in order, best first (None or missi
     return float(total / counted)
 
 # %% ../../nbs/search/02_metrics.ipynb #f49bb021
-def _rows(path, column, more=()):
+def _rows(path, column, more=(), queries=None):
     t = read_csv(path, ["id", column, *more], only=True)
     ids, seen = t["id"].to_list(), {}
     for i, q in enumerate(ids):
         if not q: raise ValueError(f"{path}: row {i + 2} has no id")
         if q in seen: raise ValueError(f"{path}: row {i + 2} repeats the query {q!r} of row {seen[q] + 2}")
+        if queries is not None and q not in queries: raise ValueError(f"{path}: row {i + 2} names the query {q!r}, which is not in the solution")
         seen[q] = i
     return ids, *(t[c].fill_null("").to_list() for c in (column, *more))
 
@@ -99,10 +106,10 @@ def read_solution(path,          # id,landmarks,Usage or id,images,Usage
         out[q] = set(right.split()) if use in usage and right != "None" else None
     return out
 
-def read_recognition(path) -> dict:   # query id -> (label, confidence) or None
-    "A recognition submission, `id,landmarks`. Raises `ValueError` naming the row."
+def read_recognition(path, queries=None) -> dict:   # query id -> (label, confidence) or None
+    "A recognition submission, `id,landmarks`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row."
     out = {}
-    for i, (q, answer) in enumerate(zip(*_rows(path, "landmarks"))):
+    for i, (q, answer) in enumerate(zip(*_rows(path, "landmarks", queries=queries))):
         try:
             label, conf = answer.split() if answer.strip() else (None, 0)
             conf = float(conf); assert conf == conf
@@ -110,22 +117,24 @@ def read_recognition(path) -> dict:   # query id -> (label, confidence) or None
         out[q] = None if label is None else (label, conf)
     return out
 
-def read_retrieval(path, k: int = 100) -> dict:   # query id -> list of index ids, best first
-    "A retrieval submission, `id,images`. Raises `ValueError` naming the row, also for one with more than k images."
+def read_retrieval(path, k: int = 100, queries=None) -> dict:   # query id -> list of index ids, best first
+    "A retrieval submission, `id,images`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row, also for one with more than k images."
     out = {}
-    for i, (q, answer) in enumerate(zip(*_rows(path, "images"))):
+    for i, (q, answer) in enumerate(zip(*_rows(path, "images", queries=queries))):
         out[q] = answer.split()
         if len(out[q]) > k: raise ValueError(f"{path}: row {i + 2} has {len(out[q])} images; at most {k} may be handed in")
     return out
 
-def write_submission(path, predictions: dict, queries=None):
+def write_submission(path, predictions: dict, queries=None, kind: str | None = None):
     """Write predictions as the challenge wants them: `id,landmarks` for answers with a confidence, `id,images` for lists of ids.
-    `queries`: all that must have a row. Raises `ValueError` naming a query, label or id that a csv row cannot hold, before anything is written."""
+    `queries`: all that must have a row; `kind`: recognition or retrieval, by default what the first answer is.
+    Raises `ValueError` naming a query, label or id that a csv row cannot hold, before anything is written."""
     queries = list(predictions if queries is None else queries)
     if len(set(queries)) < len(queries): raise ValueError("write_submission: a query stands in the list twice")
     if odd := set(predictions) - set(queries): raise ValueError(f"write_submission: {len(odd)} predictions are for queries that are not in the list, such as {min(odd, key=str)!r}")
+    if kind not in (None, "recognition", "retrieval"): raise ValueError(f"write_submission: kind={kind!r} must be recognition or retrieval")
     some = next((p for p in predictions.values() if p), ())
-    recognition = isinstance(some, tuple) and len(some) == 2 and not isinstance(some[1], str)
+    recognition = kind == "recognition" if kind else isinstance(some, tuple) and len(some) == 2 and not isinstance(some[1], str)
     def clean(q, x):
         x = str(x)
         if not x or any(c in x for c in ' ,"\n\r\t'): raise ValueError(f"write_submission: query {q!r}: {x!r} cannot stand in a submission")
@@ -133,6 +142,7 @@ def write_submission(path, predictions: dict, queries=None):
     def row(q):
         p = predictions.get(q)
         if p is None: return ""
+        if recognition and float(p[1]) != float(p[1]): raise ValueError(f"write_submission: query {q!r} has a confidence that is no number")
         return f"{clean(q, p[0])} {float(p[1]):.8g}" if recognition else " ".join(clean(q, x) for x in p)
     text = "".join(f"{clean(q, q)},{row(q)}\n" for q in queries)
     with atomic_path(path) as tmp: tmp.write_text(("id,landmarks\n" if recognition else "id,images\n") + text, encoding="utf-8")

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Stage', 'parse_stages', 'ProgressiveConfig', 'Plan', 'make_plan', 'stage_rate', 'epoch_rows', 'schedule',
-           'ProgressiveState', 'begin_stage', 'new_progressive', 'resume', 'Trained', 'progressive', 'measured_model']
+           'ProgressiveState', 'idle_parameters', 'begin_stage', 'new_progressive', 'resume', 'Trained', 'progressive',
+           'measured_model']
 
 # %% ../../nbs/train/06_progressive.ipynb #f1873a74
 import contextlib, math
@@ -120,11 +121,20 @@ class ProgressiveState(State):
     stage: int = -1
     classes: str = ""      # fingerprint of the head's class list
 
+def idle_parameters(model, size: int) -> list:
+    "Parameters that train and have no part in a descriptor: what a trunk keeps for the classifier that it was built without."
+    own = [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    d = model(torch.zeros(2, 3, size, size, device=own[0].device))
+    grads = torch.autograd.grad(d.sum(), own, allow_unused=True)
+    return [p for p, g in zip(own, grads) if g is None]
+
 def begin_stage(state: ProgressiveState, k: int, stage: Stage, classes, cfg: ProgressiveConfig, workers: Workers = Workers()):
     "Set the state up for stage k: size, frozen layers, head, optimisers, moving average. `classes`: a list of classes with `counts` and `fingerprint`."
     m = state.model
     m.resize(stage.size); m.freeze(stage.freeze)
     m.to(state.device, memory_format=torch.channels_last)
+    for p in idle_parameters(m, stage.size): p.requires_grad_(False)   # DDP would wait for their gradients
     make = lambda params, lr: torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True) if cfg.optimizer == "adamw" else torch.optim.Adam(params, lr, fused=True)
     state.opt = make([p for p in m.parameters() if p.requires_grad], stage.lr)
     if state.classes != classes.fingerprint: state.heads.clear()
@@ -208,7 +218,7 @@ def progressive(state: ProgressiveState, plan: Plan,
             for j in range(cfg.accumulate):
                 batch = next(batches); assert batch["step"] == t
                 torch.manual_seed(int(rng(state.seed, 31, t, j, workers.rank).integers(1 << 62)))       # dropout and stochastic depth
-                images = augment_landmarks(batch["images"].to(state.device, non_blocking=True), rng(state.seed, 32, t, j, workers.rank), aug)
+                images = augment_landmarks(batch["images"].to(state.device, non_blocking=True), rng(state.seed, 32, t, j), aug, (workers.rank, workers.world))
                 with net.no_sync() if workers.world > 1 and j < cfg.accumulate - 1 else contextlib.nullcontext():
                     with torch.autocast(state.device.split(":")[0], torch.bfloat16, enabled=cfg.precision == "bfloat16"): d = net(images.contiguous(memory_format=torch.channels_last))
                     loss = head.module(d.float(), batch["labels"].to(state.device)) / cfg.accumulate
