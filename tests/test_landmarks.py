@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from landmark_workers import setup, shared_head
+from landmark_nb.models.arcface import SubCenterArcFace
 from test_dcosplace import ENV, descendants, finish, steps
 
-SETTINGS = dict(recipe="landmark", data="smoke", device="cpu", loader_workers=0, log_every=1, before=False, flip=0., moved=0., holes=0., jpeg=100, stages="full:64:2 clean:48:3", optimizer="adam", lr=1e-3, threads=1)
+SETTINGS = dict(recipe="landmark", data="smoke", device="cpu", loader_workers=0, log_every=1, before=False, jpeg=60, stages="full:64:2 clean:48:3", optimizer="adam", lr=1e-3, threads=1)
 
 
 def start(out, worlds, **settings):
@@ -59,7 +60,7 @@ def test_two_workers_end_where_one_does(one, tmp_path):
     (t1, h1), (t2, h2) = weights(one / "one"), weights(tmp_path / "two")
     assert len(list((tmp_path / "two").glob("head-*-of-002.safetensors"))) == 2 and h1.shape == h2.shape
     start_t, start_h = weights_at_start(one)
-    assert near(t1, t2, (t1 - start_t).norm()) and near(h1, h2, h1.norm())
+    assert near(t1, t2, (t1 - start_t).norm()) and near(h1, h2, (h1 - start_h).norm())
     scores = [[e for e in map(json.loads, (f / "metrics.jsonl").read_text().splitlines()) if e["kind"] == "test"][0]["scores"] for f in (one / "one", tmp_path / "two")]
     assert all(abs(scores[0][k] - scores[1][k]) < .08 for k in scores[0]), scores
 
@@ -70,7 +71,8 @@ def weights_at_start(one):
     from landmark_nb.experiments import configure
     m = first_model(configure(**SETTINGS | dict(out=str(one / "one"), worlds=str(one / "worlds"))))
     m.resize(48)
-    return torch.cat([v.flatten() for _, v in sorted(m.state_dict().items())]), None
+    head = SubCenterArcFace(m.dim, [1] * len(weights(one / "one")[1]))
+    return torch.cat([v.flatten() for _, v in sorted(m.state_dict().items())]), head.centers.detach()
 
 
 def test_a_worker_and_then_the_launcher_are_killed(one, tmp_path):
@@ -85,10 +87,19 @@ def test_a_worker_and_then_the_launcher_are_killed(one, tmp_path):
     p.kill(); finish(p)                                        # the launcher
     good(start(run, one / "worlds", workers=1, **how))         # the same command, with one worker
     (t1, h1), (t2, h2) = weights(one / "one"), weights(run)
-    start_t, _ = weights_at_start(one)
-    assert near(t1, t2, (t1 - start_t).norm()) and near(h1, h2, h1.norm())
+    start_t, start_h = weights_at_start(one)
+    assert near(t1, t2, (t1 - start_t).norm()) and near(h1, h2, (h1 - start_h).norm())
     done = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines() if '"kind": "step"' in line]
     assert done == sorted(set(done)), "no step is logged twice"
+
+
+def test_two_machines(one, tmp_path):
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    ps = [start(tmp_path / "run", one / "worlds", workers=1, nodes=2, rendezvous=f"127.0.0.1:{port}", join_minutes=2, folds=one / "folds-smoke.csv") for _ in range(2)]
+    for p in ps: good(p)
+    (t1, h1), (t2, h2) = weights(one / "one"), weights(tmp_path / "run")
+    start_t, start_h = weights_at_start(one)
+    assert near(t1, t2, (t1 - start_t).norm()) and near(h1, h2, (h1 - start_h).norm()) and (tmp_path / "run/report.html").exists()
 
 
 def test_wrong_starts(one, tmp_path):

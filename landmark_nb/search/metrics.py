@@ -7,6 +7,8 @@ __all__ = ['first_hit', 'recall_at', 'gap', 'average_precision', 'mean_ap', 'rea
            'write_submission']
 
 # %% ../../nbs/search/02_metrics.ipynb #160982d6
+from itertools import compress
+
 import numpy as np
 
 from ..core import atomic_path, read_csv
@@ -78,7 +80,7 @@ def mean_ap(predictions,   # query id -> ids in order, best first (None or missi
         if ids is None or not right: continue
         if isinstance(ids, str): raise ValueError(f"mean_ap: query {q!r} has the text {ids[:40]!r}; must be a list of ids")
         ids = ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
-        found = [i for i, x in enumerate(ids) if x in right]
+        found = list(compress(range(k), map(right.__contains__, ids)))
         if len(found) > 1: found = sorted({ids[i]: i for i in reversed(found)}.values())        # a repeated id counts where it stands first
         total += sum([n / (i + 1) for n, i in enumerate(found, 1)]) / min(len(right), k)
     return float(total / counted)
