@@ -16,7 +16,7 @@ from numba import njit, prange
 from ..config import Config, flat_fields, from_flat, knob, to_flat
 from ..core import Ranking, atomic_write, read_json, rng
 from .recognise import Evidence, RecogniseConfig, recognise
-from .rerank import _score, _select, check_predictions, check_ranking, check_table, soft_labels, winner_2021
+from .rerank import check_predictions, check_ranking, check_table, soft_labels, winner_2021
 
 # %% ../../nbs/search/06_tune.ipynb #28ffcb87
 @dataclass(frozen=True)
@@ -49,17 +49,52 @@ class SoftLabelConfig(Config):
         "From two 3 x 3 tables."
         return cls(**{f"{t}_{j + 1}_{k + 1}": float(m[j][k]) for t, m in (("boost", boost), ("penalty", penalty)) for j in range(3) for k in range(3)})
 
-@njit(cache=True, nogil=True, parallel=True)
-def _aps(ids, sim, qc, qp, ic, ip, right, n_rel, boost, penalty, k, chosen, out):
-    w = ids.shape[1]
+@njit(cache=True, nogil=True)
+def _equal_pairs(ids, qc, qp, ic, ip):
+    "Where a query's class is a candidate's: starts [q + 1], and for each candidate, 3 j + k, and the product of both confidences."
+    n, w = ids.shape
+    starts = np.zeros(n + 1, np.int64)
+    for fill in range(2):
+        if fill == 1: cand, pair, weight = np.empty(starts[n], np.int32), np.empty(starts[n], np.int8), np.empty(starts[n], np.float32)
+        e = 0
+        for q in range(n):
+            for c in range(w):
+                i = ids[q, c]
+                if i < 0: continue
+                for k in range(3):
+                    if ic[i, k] < 0: continue
+                    for j in range(3):
+                        if qc[q, j] == ic[i, k]:
+                            if fill == 1: cand[e] = c; pair[e] = 3 * j + k; weight[e] = qp[q, j] * ip[i, k]
+                            e += 1
+            starts[q + 1] = e
+    return starts, cand, pair, weight
+
+@njit(cache=True, nogil=True, parallel=True, fastmath={"contract", "reassoc"})
+def _aps(sim, qp, cp, starts, cand, pair, weight, right_starts, right, n_rel, boost, penalty, top, chosen, out):
+    "Average precision of each chosen query. A right candidate's rank is a count of better ones, so that nothing is sorted."
+    w = sim.shape[1]
+    both = (boost + penalty).ravel()
     for x in prange(len(chosen)):
         q = chosen[x]
-        s, order, pos = np.empty(w, np.float32), np.empty(w, np.int64), np.empty(k, np.int64)
-        _score(ids[q], sim[q], qc[q], qp[q], ic[q], ip[q], boost, penalty, s)
-        m, hits, total = _select(s, order, k, pos), 0, 0.
-        for i in range(m):
-            if right[q, pos[i]]: hits += 1; total += hits / (i + 1.)
-        out[x] = total / max(min(n_rel[q], k), 1)
+        v0 = v1 = v2 = np.float32(0)
+        for j in range(3): v0 += qp[q, j] * penalty[j, 0]; v1 += qp[q, j] * penalty[j, 1]; v2 += qp[q, j] * penalty[j, 2]
+        s = np.empty(w, np.float32)
+        for c in range(w): s[c] = sim[q, c] - (v0 * cp[q, 0, c] + v1 * cp[q, 1, c] + v2 * cp[q, 2, c])
+        for e in range(starts[q], starts[q + 1]): s[cand[e]] += both[pair[e]] * weight[e]
+        r0, r1 = right_starts[q], right_starts[q + 1]
+        ranks = np.empty(r1 - r0, np.int64)
+        for r in range(r0, r1):
+            at, value, better = right[r], s[right[r]], 0
+            for c in range(at): better += s[c] >= value         # of equal scores the earlier candidate comes first
+            for c in range(at + 1, w): better += s[c] > value
+            ranks[r - r0] = better
+        ranks.sort()
+        total = 0.
+        for i in range(len(ranks)):
+            if ranks[i] >= top: break
+            total += (i + 1.) / (ranks[i] + 1.)
+        out[x] = total / max(min(n_rel[q], top), 1)
 
 class SoftLabels:
     "The problem of soft labels against mAP@k: a ranking, predictions of three classes each, and what is right."
@@ -72,18 +107,18 @@ class SoftLabels:
         if self.qc.shape[1] != 3 or ic.shape[1] != 3: raise ValueError(f"SoftLabels: three classes are tuned, but queries have {self.qc.shape[1]} and index photographs {ic.shape[1]}")
         check_ranking("ranking", ranking, len(ic))
         if len(positives) != len(ranking): raise ValueError(f"SoftLabels: positives for {len(positives)} queries, but the ranking has {len(ranking)}")
-        self.ids, self.sim = np.ascontiguousarray(ranking.ids), np.ascontiguousarray(ranking.scores)
+        self.sim = np.ascontiguousarray(np.where(ranking.ids >= 0, ranking.scores, -np.inf))
         self.right = np.array([np.isin(row, p) & (row >= 0) for row, p in zip(ranking.ids, positives)]).reshape(ranking.ids.shape)
         self.n_rel = np.array([len(p) for p in positives], np.int64)
-        self.local = np.where(self.ids >= 0, np.arange(self.ids.shape[1])[None], -1)          # candidates numbered by their place,
-        self.cc, self.cp = np.ascontiguousarray(ic[self.ids.clip(0)]), np.ascontiguousarray(ip[self.ids.clip(0)])   # with their predictions beside them
-        self.index = ic, ip
-    def __len__(self): return len(self.ids)
+        self.index, self.pairs = (ic, ip), _equal_pairs(np.ascontiguousarray(ranking.ids), self.qc, self.qp, ic, ip)
+        self.planes = np.ascontiguousarray(np.where(ranking.ids[:, :, None] >= 0, ip[ranking.ids.clip(0)], 0).transpose(0, 2, 1))   # confidences of the candidates [q, 3, k]
+        self.qp = np.where(self.qc >= 0, self.qp, 0).astype(np.float32)
+    def __len__(self): return len(self.ranking)
     def aps(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
         "Average precision of each query."
         rows = np.arange(len(self)) if rows is None else np.asarray(rows)
-        out = np.empty(len(rows))
-        _aps(self.local, self.sim, self.qc, self.qp, self.cc, self.cp, self.right, self.n_rel, *cfg.tables, self.k, rows, out)
+        out, of, right = np.empty(len(rows)), *np.nonzero(self.right)
+        _aps(self.sim, self.qp, self.planes, *self.pairs, np.searchsorted(of, np.arange(len(self) + 1)), right, self.n_rel, *cfg.tables, self.k, rows, out)
         return out
     def score(self, cfg, rows=None) -> float: return float(self.aps(cfg, rows).mean())
     def apply(self, cfg, top: int = 100) -> Ranking: return soft_labels(self.ranking, self.qc, self.qp, *self.index, *cfg.tables, top=top)
@@ -124,23 +159,33 @@ class Tuned:
         return (self.tuned - self.base) - (self.held_out - self.base_held_out)
 
 def _search(problem, rows, trials, seed, starts, only, progress):
-    import optuna
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    "The best config found, its score, and the best score after each trial. Knobs are searched on the scale of their cube root, which has room near 0, where most of them belong."
+    import warnings
+    try: import cmaes, optuna
+    except ImportError as e: raise ImportError("tuning needs Optuna and cmaes: pip install landmark_nb[tune]") from e
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     fields = {k: f for k, (f, _) in flat_fields(problem.Config).items() if k in only}
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False, n_startup_trials=max(10, trials // 10)))
-    base = starts[0]
-    for s in starts: study.enqueue_trial({k: getattr(s, k) for k in fields})
+    ends = {k: (f.metadata["low"], f.metadata["high"] if f.metadata["high"] is not None else 50) for k, f in fields.items()}
+    to_unit = lambda k, v: min(max((v - ends[k][0]) / (ends[k][1] - ends[k][0]), 0.), 1.) ** (1 / 3)
+    def value(k, u):
+        v = ends[k][0] + (ends[k][1] - ends[k][0]) * u ** 3
+        return round(v) if isinstance(fields[k].default, int) else v
+    starts = [replace(starts[0], **{k: getattr(s, k) for k in fields}) for s in starts]
+    tried = [(problem.score(s, rows), s) for s in starts]
+    first = max(tried, key=lambda t: t[0])[1]                            # the search begins around the best of the starting points
+    best, history = list(max(tried, key=lambda t: t[0])), np.maximum.accumulate([t for t, _ in tried]).tolist()[:trials]
     def objective(trial):
-        values = {}
-        for k, f in fields.items():
-            low, high = f.metadata["low"], f.metadata["high"]
-            high = high if high is not None else max(4 * (low or 0), 50)
-            values[k] = trial.suggest_int(k, low, high) if isinstance(f.default, int) else trial.suggest_float(k, low, high)
-        return problem.score(replace(base, **values), rows)
-    study.optimize(objective, n_trials=trials, show_progress_bar=progress)
-    best = study.best_trial
-    values = [t.value for t in study.trials]
-    return replace(base, **best.params), float(best.value), np.maximum.accumulate(values).tolist()
+        cfg = replace(starts[0], **{k: value(k, trial.suggest_float(k, 0, 1)) for k in fields})
+        score = problem.score(cfg, rows)
+        if score > best[0]: best[:] = score, cfg
+        history.append(best[0])
+        return score
+    if trials > len(tried):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)               # x0 is said to go in Optuna 6
+            sampler = optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=0, sigma0=.1, x0={k: min(max(to_unit(k, getattr(first, k)), .05), .95) for k in fields}, warn_independent_sampling=False)
+        optuna.create_study(direction="maximize", sampler=sampler).optimize(objective, n_trials=trials - len(tried), show_progress_bar=progress)
+    return best[1], best[0], history
 
 def tune(problem,                 # SoftLabels, Recognition, or anything like them
          trials: int = 300,       # of each search
