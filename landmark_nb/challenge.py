@@ -8,8 +8,8 @@ __all__ = ['PAPER', 'RETRIEVAL', 'RECOGNITION', 'WORLDS', 'PARTS', 'COLUMNS', 'L
            'load_head', 'best_class', 'local_gap', 'size_of', 'first_model', 'ancestors', 'fit', 'steps_of',
            'train_worker', 'Member', 'PAPER_POOL', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate',
            'positives_of', 'usage_of', 'tune_locally', 'join', 'score_table', 'paper_table', 'submit', 'LandmarkResult',
-           'check', 'run_worker', 'finished', 'run', 'moved', 'figures', 'write_run_report', 'open_data', 'folds_of',
-           'save_scores', 'info_of']
+           'check', 'run_worker', 'finished', 'run', 'moved', 'figures', 'write_run_report', 'open_data', 'problems',
+           'folds_of', 'save_scores', 'info_of']
 
 # %% ../nbs/04_challenge.ipynb #9a2e10bf
 import difflib, json, time, zlib
@@ -681,6 +681,29 @@ def open_data(data: str, out, folds: str = "", fold: int = 0, worlds: str = "") 
     "The lists of a data set for members that are trained already; the fold file by default as in `LandmarkDataConfig`, beside the folder `out`."
     from landmark_nb.runs import home
     return prepare(from_flat(LandmarkRecipe(), dict(data=data, out=str(out), folds=folds, fold=fold, worlds=worlds or str(home() / "worlds"), stages="clean:64:1")))
+
+def problems(stores: list, heads: list, data: LandmarkData, weights=None, candidates: int = 1000, index: str = "exact", device: str = "cpu") -> tuple:
+    """What post-processing is tuned on: (`SoftLabels` over the queries of the retrieval solution, their rows of the test list, `Recognition` over the private queries, their rows).
+    Confidences are cosines, 0 where negative. The public queries that show no landmark are the photographs of nothing that the recognition rules look at, so only private ones are asked."""
+    from landmark_nb.search.ensemble import combine_stores, top_classes
+    from landmark_nb.search.knn import knn
+    from landmark_nb.search.recognise import gather
+    from landmark_nb.search.tune import Recognition, SoftLabels
+    if not {"retrieval", "recognition"} <= data.solutions.keys(): raise ValueError(f"{data.root}: post-processing is tuned on known answers; put retrieval_solution_v2.1.csv and recognition_solution_v2.1.csv beside the lists")
+    v = {p: combine_stores([s[p] for s in stores], weights) for p in PARTS}
+    classes = {p: (lambda c, s: (c, s.clip(0, 1)))(*top_classes([s[p].vectors for s in stores], heads, 3, weights, device=device)) for p in ("test", "index")}
+    counted = np.flatnonzero(usage_of(data) != "Ignored")
+    found, positives = knn(v["test"][counted], v["index"], min(candidates, len(data.index)), index, device=device), positives_of(data)
+    soft = SoftLabels(found, *(a[counted] for a in classes["test"]), *classes["index"], [positives[i] for i in counted])
+    known = classes_of(data.clean)
+    number = {l: i for i, l in enumerate(known.labels)}
+    queries, solution = image_ids(data.test).to_list(), data.solutions["recognition"]
+    nothing = [i for i, q in enumerate(queries) if solution["Public"][q] is not None and not solution["Public"][q]]
+    asked = [i for i, q in enumerate(queries) if solution["Private"][q] is not None]
+    to = known.encode(pl.Series(heads[0].labels))
+    evidence = gather(v["test"][asked], v["clean"], known.encode(data.clean.table["label"]), v["test"][nothing], np.where(classes["test"][0][asked] >= 0, to[classes["test"][0][asked]], -1), classes["test"][1][asked], 50, index)
+    truth = [{number.get(l, -2) for l in solution["Private"][queries[i]]} for i in asked]            # -2: a landmark that no photograph of the clean list shows
+    return soft, counted, Recognition(evidence, truth), np.array(asked)
 
 def folds_of(members: list) -> str:
     "The fold file of the first trained member, or ''."

@@ -113,9 +113,9 @@ class Evidence:
 def gather(queries, train, labels, nonlandmarks, classes, class_scores, width: int = 50, index: str = "exact") -> Evidence:
     "Search once for everything that the rules look at. Costs three searches."
     from landmark_nb.search.knn import knn
-    if len(nonlandmarks) < 10: raise ValueError(f"gather: {len(nonlandmarks)} photographs without a landmark; at least 10 are needed (C_i is a mean over 10)")
+    if len(nonlandmarks) < 5: raise ValueError(f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed (B_j is a mean over 5, C_i over 10 or as many as there are)")
     near = nearest_cosines(queries, nonlandmarks, 10, index)
-    mean = lambda a: np.where(np.isfinite(a), a, 0).mean(1)
+    mean = lambda a: np.where(np.isfinite(a), a, 0).sum(1) / np.maximum(np.isfinite(a).sum(1), 1)
     return Evidence(knn(np.asarray(queries, np.float32), train, width, index), np.asarray(labels), mean(nearest_cosines(train, nonlandmarks, 5, index)), mean(near), near[:, :5], np.asarray(classes), np.asarray(class_scores))
 
 def recognise(e: Evidence, cfg: RecogniseConfig = RecogniseConfig()) -> tuple:   # int64 [q] labels (-1: no answer), float32 [q] confidence
