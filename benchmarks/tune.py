@@ -16,7 +16,10 @@ Q, CANDIDATES, INDEX, CLASSES = 1000, 1000, 50_000, 2000
 def problem():
     r = np.random.default_rng(0)
     q, i = r.integers(0, CLASSES, Q), r.integers(0, CLASSES, INDEX)
-    ids = np.concatenate([np.stack([r.permutation(np.flatnonzero(i == t))[:20] if (i == t).sum() >= 20 else r.integers(0, INDEX, 20) for t in q]), r.integers(0, INDEX, (Q, CANDIDATES - 20))], 1)
+    ids = np.empty((Q, CANDIDATES), np.int64)
+    for row, t in zip(ids, q):
+        own = np.flatnonzero(i == t)
+        row[:] = np.concatenate([own, np.setdiff1d(r.permutation(INDEX)[:CANDIDATES + len(own)], own)])[:CANDIDATES]
     sim = .15 * (i[ids] == q[:, None]) + .6 * r.random(ids.shape)
     order = np.argsort(-sim, 1)
     ids, sim = np.take_along_axis(ids, order, 1), np.take_along_axis(sim, order, 1)
