@@ -110,6 +110,8 @@ class SoftLabels:
         self.sim = np.ascontiguousarray(np.where(ranking.ids >= 0, ranking.scores, -np.inf))
         self.right = np.array([np.isin(row, p) & (row >= 0) for row, p in zip(ranking.ids, positives)]).reshape(ranking.ids.shape)
         self.n_rel = np.array([len(p) for p in positives], np.int64)
+        of, self.places = np.nonzero(self.right)
+        self.starts = np.searchsorted(of, np.arange(len(positives) + 1))
         self.index, self.pairs = (ic, ip), _equal_pairs(np.ascontiguousarray(ranking.ids), self.qc, self.qp, ic, ip)
         self.planes = np.ascontiguousarray(np.where(ranking.ids[:, :, None] >= 0, ip[ranking.ids.clip(0)], 0).transpose(0, 2, 1))   # confidences of the candidates [q, 3, k]
         self.qp = np.where(self.qc >= 0, self.qp, 0).astype(np.float32)
@@ -117,8 +119,8 @@ class SoftLabels:
     def aps(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
         "Average precision of each query."
         rows = np.arange(len(self)) if rows is None else np.asarray(rows)
-        out, of, right = np.empty(len(rows)), *np.nonzero(self.right)
-        _aps(self.sim, self.qp, self.planes, *self.pairs, np.searchsorted(of, np.arange(len(self) + 1)), right, self.n_rel, *cfg.tables, self.k, rows, out)
+        out = np.empty(len(rows))
+        _aps(self.sim, self.qp, self.planes, *self.pairs, self.starts, self.places, self.n_rel, *cfg.tables, self.k, rows, out)
         return out
     def score(self, cfg, rows=None) -> float: return float(self.aps(cfg, rows).mean())
     def apply(self, cfg, top: int = 100) -> Ranking: return soft_labels(self.ranking, self.qc, self.qp, *self.index, *cfg.tables, top=top)
