@@ -310,7 +310,8 @@ def fit(recipe, data: LandmarkData, folder, progress: bool = True, workers: Work
         with torch.inference_mode():
             d = share(model.eval(), held, stages[state.stage].size, recipe.run.eval_batch, workers, progress=False, on_bad=unreadable(folder, state.step))
         e = local_gap(*best_class(state.heads[workers.rank].module.eval(), d, workers), of(state.stage).encode(held.table["label"]))
-        return e["gap"], [dict(set=f"fold {recipe.data.fold}", stage=state.stage, queries=len(held), **e)]
+        final = of(state.stage).fingerprint == of(len(stages) - 1).fingerprint   # a model with another head is never better than one with the last stage's
+        return e["gap"] - (not final), [dict(set=f"fold {recipe.data.fold}", stage=state.stage, queries=len(held), **e)]
     def keep():
         save_head(folder.path, state.heads[workers.rank].module, of(state.stage).labels, workers)
         if workers.first: save_model(measured_model(state), folder.path / "best.safetensors")

@@ -18,34 +18,39 @@ from ..core import Ranking
 def vote(ranking: Ranking,       # of the training images, at least k columns or fewer
          labels: np.ndarray,     # int64 [n] of the training images, 0 or more
          k: int = 5,
-         a: float = 1.,          # exponent of the similarity; negative similarities count 0
+         a: float = 1.,          # exponent of the similarity; negative similarities count 0 where it is not 1
          b: float = 0.,          # exponent of the class score
          classes=None,           # int64 [q, j] and
          class_scores=None,      # float32 [q, j]: the head's short list, needed where b is not 0
          floor: float = 1e-8,    # score of a class that is not in it
-        ) -> tuple:              # int64 [q] label (-1: none) and float32 [q] confidence
+        ) -> tuple:              # int64 [q] label (-1: none) and float64 [q] confidence
     "The label that the k nearest training images and the head agree on best. Costs O(q k^2). Of equal confidences the better-ranked label wins."
     if k < 1: raise ValueError(f"vote: k={k} must be at least 1")
     labels = np.asarray(labels)
+    if np.isnan(ranking.scores).any(): raise ValueError(f"vote: query {int(np.argwhere(np.isnan(ranking.scores))[0][0])} has a score that is NaN")
     ids, sim = ranking.ids[:, :k], ranking.scores[:, :k].astype(np.float64)
     if ids.size and ids.max() >= len(labels): raise ValueError(f"vote: the ranking names row {ids.max()}, but there are {len(labels)} labels")
+    if not ids.shape[1] or not len(labels): return np.full(len(ids), -1), np.zeros(len(ids))
     said = np.where(ids >= 0, labels[ids.clip(0)], -1)
-    if not ids.shape[1]: return np.full(len(ids), -1), np.zeros(len(ids), np.float32)
-    weight = np.where(said >= 0, np.maximum(np.where(said >= 0, sim, 0), 0) ** a, 0)
+    sim = np.where(said >= 0, sim, 0)
+    weight = sim if a == 1 else np.maximum(sim, 0) ** a                     # a penalised similarity below 0 still counts, and still ranks, where no power is taken
     if b:
         if classes is None or class_scores is None: raise ValueError(f"vote: b={b:g} needs classes and class_scores; give them, or b=0")
-        hit = said[:, :, None] == np.asarray(classes)[:, None, :]
+        classes, class_scores = np.asarray(classes), np.asarray(class_scores, np.float64)
+        if classes.ndim != 2 or len(classes) != len(ids) or classes.shape != class_scores.shape: raise ValueError(f"vote: classes {classes.shape} and class_scores {class_scores.shape} must both be [{len(ids)}, classes a query]")
+        if not np.isfinite(class_scores).all(): raise ValueError(f"vote: query {int(np.argwhere(~np.isfinite(class_scores))[0][0])} has a class score that is not finite")
+        hit = said[:, :, None] == classes[:, None, :]
         weight = weight * np.where(hit.any(2), np.maximum((hit * np.asarray(class_scores, np.float64)[:, None, :]).sum(2), floor), floor) ** b
-    conf = np.where(said >= 0, ((said[:, :, None] == said[:, None, :]) * weight[:, None, :]).sum(2), -1)
+    conf = np.where(said >= 0, ((said[:, :, None] == said[:, None, :]) * weight[:, None, :]).sum(2), -np.inf)
     best = conf.argmax(1)
     rows = np.arange(len(ids))
-    return said[rows, best], np.maximum(conf[rows, best], 0).astype(np.float32)
+    return said[rows, best], np.where(said[rows, best] >= 0, conf[rows, best], 0)
 
 # %% ../../nbs/search/04_recognise.ipynb #e112fd11
 def nearest_cosines(x, others, k: int, index: str = "exact") -> np.ndarray:   # float32 [n, k], falling; -inf where there are fewer
     "Each descriptor's k highest cosines to a set of others. One search."
     from landmark_nb.search.knn import knn
-    return knn(np.asarray(x, np.float32), others, k, index).scores
+    return np.concatenate([knn(np.asarray(x[i:i + 8192], np.float32), others, k, index).scores for i in range(0, len(x), 8192)])
 
 def penalise(ranking: Ranking,        # of the training photographs
              of_rows,                 # float [n]: what each training photograph loses
@@ -55,7 +60,10 @@ def penalise(ranking: Ranking,        # of the training photographs
     loss = np.asarray(of_rows, np.float32)
     if ranking.ids.size and ranking.ids.max() >= len(loss): raise ValueError(f"penalise: the ranking names row {ranking.ids.max()}, but there are {len(loss)} penalties")
     if not np.isfinite(loss).all(): raise ValueError(f"penalise: row {int(np.flatnonzero(~np.isfinite(loss))[0])} has a penalty that is not finite")
-    q = np.broadcast_to(np.asarray(of_queries, np.float32), len(ranking))[:, None]
+    q = np.asarray(of_queries, np.float32)
+    if q.ndim and q.shape != (len(ranking),): raise ValueError(f"penalise: penalties for {len(q)} queries, but the ranking has {len(ranking)}")
+    if not np.isfinite(q).all() or np.isnan(ranking.scores).any(): raise ValueError("penalise: a query has a penalty or a score that is not a number")
+    q = np.broadcast_to(q, len(ranking))[:, None]
     s = np.where(ranking.ids >= 0, ranking.scores - loss[ranking.ids.clip(0)] - q, -np.inf).astype(np.float32)
     order = np.argsort(-s, 1, kind="stable")
     return Ranking(np.take_along_axis(ranking.ids, order, 1), np.take_along_axis(s, order, 1))
@@ -64,12 +72,14 @@ def zero_nonlandmarks(confidence, cosines, k: int = 5, threshold: float = .5) ->
     "Confidence 0 for queries whose k highest cosines (float [q, >= k], falling) to photographs without a landmark are all above the threshold."
     c = np.asarray(cosines)
     if c.ndim != 2 or c.shape[1] < k: raise ValueError(f"zero_nonlandmarks: k={k} cosines a query are needed, {c.shape} were given")
-    return np.where(c[:, k - 1] > threshold, 0, confidence).astype(np.float32)
+    if k < 1: raise ValueError(f"zero_nonlandmarks: k={k} must be at least 1")
+    return np.where(c[:, k - 1] > threshold, 0, confidence)
 
 # %% ../../nbs/search/04_recognise.ipynb #dbec750f
 def count_penalties(labels, gamma: float, counts=None) -> np.ndarray:   # float32 [n]
     "What each training photograph loses for its class's count: gamma log(n_c) / log(n_max). `counts` [classes]; by default counted from the labels."
     labels = np.asarray(labels)
+    if labels.size and labels.min() < 0: raise ValueError(f"count_penalties: row {int(labels.argmin())} has the label {labels.min()}; training photographs have labels from 0")
     n = np.bincount(labels) if counts is None else np.asarray(counts)
     top = np.log(max(n.max(), 2))
     return (gamma * np.log(np.maximum(n[labels], 1)) / top).astype(np.float32)
@@ -79,7 +89,7 @@ def demote(labels, confidence, above: int = 30, factor: float = 0.) -> np.ndarra
     labels = np.asarray(labels)
     if above < 0: raise ValueError(f"demote: above={above} must be at least 0")
     n = np.bincount(labels.clip(0), minlength=1) - np.bincount(np.zeros((labels < 0).sum(), int), minlength=max(labels.max(initial=0) + 1, 1))
-    return np.where((labels >= 0) & (n[labels.clip(0)] > above), np.asarray(confidence) * factor, confidence).astype(np.float32)
+    return np.where((labels >= 0) & (n[labels.clip(0)] > above), np.asarray(confidence) * factor, confidence)
 
 def abstain(labels, confidence, below: float) -> np.ndarray:
     "Labels, -1 where the confidence is below a threshold: no answer."

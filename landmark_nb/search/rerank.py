@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..core import Ranking
-from .knn import knn
+from .knn import build_index, knn
 
 # %% ../../nbs/search/05_rerank.ipynb #bafae042
 @njit(cache=True, nogil=True)
@@ -97,11 +97,11 @@ def check_predictions(name: str, classes, conf, rows: int, n_classes: int | None
     bad = (c < -1) | (c >= (2**31 - 1 if n_classes is None else n_classes))
     if bad.any(): r, k = np.argwhere(bad)[0]; raise ValueError(f"{name}: row {r} has the class {c[r, k]}; must be from -1 (none) to {'2^31 - 2' if n_classes is None else n_classes - 1}")
     bad = ~((p >= 0) & (p <= 1)) & (c >= 0)
-    if bad.any(): r, k = np.argwhere(bad)[0]; raise ValueError(f"{name}: row {r} has the confidence {p[r, k]}; must be from 0 to 1 (clip cosines at 0)")
+    if bad.any(): r, k = np.argwhere(bad)[0]; raise ValueError(f"{name}: row {r} has the confidence {p[r, k]}; must be from 0 to 1 (clip cosines to that)")
     return np.ascontiguousarray(c, np.int32), np.ascontiguousarray(np.where(c >= 0, p, 0), np.float32)
 
 def check_ranking(name: str, r: Ranking, rows: int):
-    "Raises `ValueError` for a ranking of other rows, or with scores that are NaN."
+    "Raises `ValueError` for a ranking of other rows, or with scores that are NaN where there is a candidate."
     if r.ids.size and (r.ids.max() >= rows or r.ids.min() < -1): q, k = np.argwhere((r.ids >= rows) | (r.ids < -1))[0]; raise ValueError(f"{name}: query {q} has the candidate {r.ids[q, k]}; must be from -1 (none) to {rows - 1}")
     if np.isnan(r.scores).any(): raise ValueError(f"{name}: query {int(np.argwhere(np.isnan(r.scores))[0][0])} has a score that is NaN")
 
@@ -125,7 +125,7 @@ def soft_labels(ranking: Ranking,        # [q, k] candidates
                ) -> Ranking:             # [q, top]
     """The 2021 third place's post-processing of a ranking (section 4.1). O(k (K + J K) + k log top) a query; memory: the result, and one query a thread.
     Of equal scores the earlier candidate comes first. Raises `ValueError` naming the row of what is wrong."""
-    ic, ip = check_predictions("index", index_classes, index_conf, len(index_classes), n_classes)
+    ic, ip = check_predictions("index", index_classes, index_conf, np.size(index_classes, 0) if np.ndim(index_classes) else 0, n_classes)
     qc, qp = check_predictions("queries", query_classes, query_conf, len(ranking), n_classes)
     check_ranking("ranking", ranking, len(ic))
     g, h = check_table("boost", boost, qc.shape[1], ic.shape[1]), check_table("penalty", penalty, qc.shape[1], ic.shape[1])
@@ -133,7 +133,7 @@ def soft_labels(ranking: Ranking,        # [q, k] candidates
     top = w if top is None else top
     if top < 1 and w: raise ValueError(f"soft_labels: top={top} must be at least 1")
     top = min(top, w)
-    if not w or not len(ranking): return Ranking(ranking.ids[:, :top], ranking.scores[:, :top])
+    if not w or not len(ranking) or not len(ic): return Ranking(ranking.ids[:, :top], ranking.scores[:, :top])
     if device != "cpu": return _soft_torch(ranking, qc, qp, ic, ip, g, h, top, device)
     ids, sim = np.full((len(ranking), top), -1, np.int64), np.full((len(ranking), top), -np.inf, np.float32)
     candidates = np.ascontiguousarray(ranking.ids), np.ascontiguousarray(ranking.scores)
@@ -196,7 +196,7 @@ def _insert(ids, sim, qc, qp, ic, ip, classes, starts, rows, threshold, top, out
             if at < len(classes) and classes[at] == c:
                 for e in range(starts[at], starts[at + 1]):
                     i = rows[e]
-                    if m == top or qp[q] + ip[i] <= threshold: break
+                    if m == top or qp[q] + ip[i] <= np.float32(threshold): break
                     there = False
                     for k in range(width): there = there or ids[q, k] == i
                     if not there: out_ids[q, m] = i; out_sim[q, m] = 2. + ip[i]; m += 1
@@ -212,31 +212,38 @@ def sort_insert(ranking: Ranking, query_classes, query_conf, index_classes, inde
     check_ranking("ranking", ranking, len(ic))
     if top < 1: raise ValueError(f"sort_insert: top={top} must be at least 1")
     classes, starts, rows = inverted or inverted_file(ic, ip)
+    if len(rows) and rows.max() >= len(ic): raise ValueError(f"sort_insert: the inverted file names row {rows.max()}, but the index has {len(ic)}; make it anew")
     ids, sim = np.full((len(ranking), top), -1, np.int64), np.full((len(ranking), top), -np.inf, np.float32)
     _insert(np.ascontiguousarray(ranking.ids), np.ascontiguousarray(ranking.scores), np.ascontiguousarray(qc[:, 0]), np.ascontiguousarray(qp[:, 0]), np.ascontiguousarray(ic[:, 0]), np.ascontiguousarray(ip[:, 0]), classes.astype(np.int32), starts, rows, threshold, top, ids, sim)
     return Ranking(ids, sim)
 
 # %% ../../nbs/search/05_rerank.ipynb #aef3404b
-def _expand(x, ranking, database, alpha):
-    w = np.where(ranking.ids >= 0, np.maximum(ranking.scores, 0), 0).astype(np.float32) ** np.float32(alpha)
-    out = np.asarray(x, np.float32) + np.einsum("qk,qkd->qd", np.where(ranking.ids >= 0, w, 0), np.asarray(database[ranking.ids.clip(0)], np.float32))
+def _expand(x, ids, database, alpha, block=1024):
+    "Each of x plus the sum of its neighbours `ids`, weighted by their cosines to the power alpha, at unit length."
+    out = np.array(x, np.float32)
+    for i in range(0, len(out), block):
+        near, there = np.asarray(database[ids[i:i + block].clip(0)], np.float32), ids[i:i + block] >= 0
+        w = np.where(there, np.maximum(np.einsum("qd,qkd->qk", out[i:i + block], near), 0), 0) ** np.float32(alpha) * there
+        out[i:i + block] += np.einsum("qk,qkd->qd", w, near)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
 def expand_queries(ranking: Ranking, queries, database, k: int = 10, alpha: float = 3., index: str = "exact") -> Ranking:
     "Alpha query expansion: search again for the weighted mean of each query and its k nearest. One more search, and O(k d), a query."
     if k < 1: raise ValueError(f"expand_queries: k={k} must be at least 1")
+    database = np.asanyarray(database)
     check_ranking("ranking", ranking, len(database))
-    return knn(_expand(queries, ranking.top(k), database, alpha), database, ranking.ids.shape[1], index)
+    if len(queries) != len(ranking): raise ValueError(f"expand_queries: {len(queries)} query descriptors, but the ranking has {len(ranking)} queries")
+    return knn(_expand(queries, ranking.ids[:, :k], database, alpha), database, ranking.ids.shape[1], index)
 
 def augment_database(database, k: int = 10, alpha: float = 3., block: int = 4096, index: str = "exact") -> np.ndarray:   # float32 [n, d]
-    "Database-side augmentation: each descriptor becomes the weighted mean of itself and its k nearest others. One search a descriptor: O(n^2 d) exactly, less with an approximate index."
+    "Database-side augmentation: each descriptor becomes the weighted mean of itself and its k nearest others. One search a descriptor: O(n^2 d) exactly, less with one of faiss' approximate indexes, which is built once."
     if k < 1: raise ValueError(f"augment_database: k={k} must be at least 1")
-    out = np.empty(database.shape, np.float32)
+    database = np.asanyarray(database)
+    out, built = np.empty(database.shape, np.float32), None if index == "exact" else build_index(database, index)
     for i in range(0, len(database), block):
         part = np.asarray(database[i:i + block], np.float32)
-        r = knn(part, database, k + 1, index)
-        own = r.ids == np.arange(i, i + len(part))[:, None]
-        out[i:i + block] = _expand(part, Ranking(np.where(own, -1, r.ids), r.scores), database, alpha)
+        ids = knn(part, database, k + 1).ids if built is None else built.search(np.ascontiguousarray(part), k + 1)[1]
+        out[i:i + block] = _expand(part, np.where(ids == np.arange(i, i + len(part))[:, None], -1, ids), database, alpha)
     return out
 
 # %% ../../nbs/search/05_rerank.ipynb #73374548
@@ -244,7 +251,10 @@ def _each(ranking, queries, database, m, function):
     "Re-rank the first m candidates of each query by `function(query [d], candidates [c, d]) -> scores [c]`; the others follow as they were, below."
     check_ranking("ranking", ranking, len(database))
     if m < 1: raise ValueError(f"m={m}: at least one candidate must be looked at")
-    ids, scores = ranking.ids.copy(), ranking.scores.copy()
+    if len(queries) != len(ranking): raise ValueError(f"{len(queries)} query descriptors, but the ranking has {len(ranking)} queries")
+    last = np.argsort(ranking.ids < 0, 1, kind="stable")            # what is no candidate goes to the end
+    ids, scores = np.take_along_axis(ranking.ids, last, 1), np.take_along_axis(ranking.scores, last, 1)
+    scores[ids < 0] = -np.inf
     for q in range(len(ids)):
         c = ids[q, :m]; n = int((c >= 0).sum())
         if n < 2: continue
@@ -261,8 +271,8 @@ def _jaccard(x, k1, k2, lam):
     sim = x @ x.T
     n, k1, k2 = len(x), min(k1, len(x) - 1), min(k2, len(x))
     order = np.argsort(-sim, 1, kind="stable")
-    near = np.zeros((n, n), bool); np.put_along_axis(near, order[:, :k1 + 1], True, 1)
-    half = np.zeros((n, n), bool); np.put_along_axis(half, order[:, :math.ceil(k1 / 2) + 1], True, 1)
+    near = np.eye(n, dtype=bool); np.put_along_axis(near, order[:, :k1 + 1], True, 1)       # itself is its own neighbour, also among copies
+    half = np.eye(n, dtype=bool); np.put_along_axis(half, order[:, :math.ceil(k1 / 2) + 1], True, 1)
     mutual, half = near & near.T, half & half.T
     overlap = half.astype(np.float32) @ mutual.T.astype(np.float32)          # of candidate j's half set with i's set, [j, i]
     take = (overlap > 2 / 3 * half.sum(1, keepdims=True)) & mutual.T         # candidate j of i's set brings its own

@@ -41,7 +41,7 @@ details summary{cursor:pointer;font-weight:600;color:#35506f;padding:.2rem 0 .6r
 {{ css }}
 @media(max-width:600px){section{padding:1rem .8rem}h1{font-size:1.5rem}}
 </style><script>{{ plotly|safe }}</script></head><body>
-<header><div><h1>{{ title }}</h1><p>{{ lead }}</p></div></header><main>
+<header><div><h1>{{ title }}</h1><p>{{ lead }}</p></div></header><main{% if not cards %} style="margin-top:1rem"{% endif %}>
 <div class="cards">{% for value, label in cards %}<div class="card"><b>{{ value }}</b><span>{{ label }}</span></div>{% endfor %}</div>
 <nav><div>{% for s in sections %}<a href="#s{{ loop.index }}">{{ s.title }}</a>{% endfor %}</div></nav>
 {% for s in sections %}<section id="s{{ loop.index }}"><h2>{{ s.title }}</h2>{% if s.text %}<p>{{ s.text }}</p>{% endif %}
