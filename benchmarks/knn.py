@@ -52,7 +52,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as d:
             path = Path(d) / "v.npy"; write(path, n)
             for kind in KINDS:
-                if kind == "HNSW32" and n > 100_000: continue                      # its building takes minutes on two cores
+                if kind == "HNSW32" and n > 100_000: continue                      # its building takes the longest by far
                 rows[f"{n:,}, {kind}"] = child(__file__, "one", kind, path)
                 true, got = np.load(f"{path}.exact.npy"), np.load(f"{path}.{kind.replace(',', '-')}.npy")
                 rows[f"{n:,}, {kind}"]["recall"] = round(float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(true, got)])), 4)
