@@ -6,14 +6,14 @@
 __all__ = ['PAPER', 'RETRIEVAL', 'RECOGNITION', 'WORLDS', 'PARTS', 'COLUMNS', 'LandmarkDataConfig', 'LandmarkRecipe',
            'PaperModel', 'preset_of', 'LandmarkData', 'locate', 'read_solutions', 'prepare', 'save_head', 'ClassHead',
            'load_head', 'best_class', 'local_gap', 'size_of', 'first_model', 'ancestors', 'fit', 'steps_of',
-           'train_worker', 'Member', 'PAPER_POOL', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate',
+           'train_worker', 'Member', 'pool_of', 'load_member', 'describe', 'Evaluation', 'fold_map', 'evaluate',
            'positives_of', 'usage_of', 'tune_locally', 'join', 'score_table', 'paper_table', 'submit', 'LandmarkResult',
            'check', 'run_worker', 'finished', 'run', 'moved', 'figures', 'write_run_report', 'open_data', 'problems',
            'folds_of', 'save_scores', 'info_of']
 
 # %% ../nbs/04_challenge.ipynb #9a2e10bf
 import difflib, json, time, zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import polars as pl
 
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import Ranking, atomic_write, read_json, rng, save_tensors
-from .data.landmarks import Classes, Folds, check_leak, classes_of, drop_missing, image_ids, make_folds, present, read_list
+from .data.landmarks import Classes, Folds, check_leak, classes_of, drop_missing, image_ids, make_folds, read_list
 from .data.loaders import LandmarkAugmentConfig
 from .data.places import Manifest
 from .models.embed import ModelConfig
@@ -169,7 +169,7 @@ def prepare(recipe, workers: Workers = Workers(), note: bool = True) -> Landmark
         fold_of = folds.fold
     clean = there(whole, "clean")
     if folds is not None:
-        if len(clean) < len(whole): fold_of = fold_of[present(whole)]
+        if len(clean) < len(whole): fold_of = fold_of[whole.ids.is_in(clean.ids.implode()).to_numpy()]
         folds, held = Folds(fold_of, folds.fingerprint, folds.n), np.flatnonzero(fold_of == c.fold)
         if not len(held): raise ValueError(f"parameter fold={c.fold}: holds no photograph")
     kept = np.setdiff1d(np.arange(len(clean)), held)
@@ -250,7 +250,6 @@ def size_of(recipe) -> int:
 def first_model(recipe):
     "The model that training begins with."
     import torch
-    from dataclasses import replace
     from landmark_nb.models.embed import Embedder, load_model
     torch.manual_seed(recipe.run.seed)
     if not recipe.start: return Embedder(recipe.model)
@@ -344,7 +343,7 @@ class Member:
     head: ClassHead | None = None
     trained: dict | None = None   # what it remembers of its folds; None: trained on none of these photographs
 
-def PAPER_POOL(trunk: str) -> str:
+def pool_of(trunk: str) -> str:
     "The pooling of a trunk as it comes: the paper's for its trunks, else GeM."
     return preset_of(dict(trunk=trunk)).get("pool", "gem")
 
@@ -354,7 +353,7 @@ def load_member(spec: str, folder="runs", weights: str = "imagenet") -> Member:
     if spec.startswith("frozen:"):
         trunk, _, size = spec[7:].partition("@")
         if not size.isdigit(): raise ValueError(f"model {spec!r}: a frozen trunk is given as frozen:TRUNK@SIZE, such as frozen:resnet50@384")
-        model = Embedder(ModelConfig(trunk, weights, 0, 0, PAPER_POOL(trunk)))
+        model = Embedder(ModelConfig(trunk, weights, 0, 0, pool_of(trunk)))
         model.resize(int(size))
         return Member(f"{trunk} (frozen)", Path(folder) / f"frozen-{trunk}-{size}", model, int(size))
     path = Path(spec)
@@ -579,16 +578,15 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
     before = after = None
     c, can = recipe.run, recipe.run.test and data.index is not None and data.test is not None
     try:
-        def member(name, path, model, **kw): return Member(name, path, model, size_of(recipe), recipe.data.mirror, **kw)
-        def score(m, local=True):
+        def score(m):
             stores = describe(m, data, batch=c.eval_batch, device=device, progress=progress, on_bad=unreadable(folder, 0))
-            return evaluate(m.name, [stores], data, [m.head] if m.head else [], None, c.index, device, local)
+            return evaluate(m.name, [stores], data, [m.head] if m.head else [], None, c.index, device)
         if c.before and can:
             from landmark_nb.models.embed import Embedder
             with timed(folder, "measuring the frozen trunk"):
                 torch.manual_seed(c.seed)
                 frozen = Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.pool)); frozen.resize(size_of(recipe))
-                before = score(member("frozen trunk", folder.path, frozen))
+                before = score(Member("frozen trunk", folder.path, frozen, size_of(recipe), recipe.data.mirror))
         with timed(folder, "training (with validation)"):
             n = workers_of(recipe, device)
             if workers.world == 1 and n > 1 and not finished(recipe, folder, total): start_workers(recipe, train_worker, folder, total, progress)
@@ -596,9 +594,7 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
                 if recipe.launch.threads and workers.world == 1: torch.set_num_threads(recipe.launch.threads)
                 fit(recipe, data, folder, progress, workers)
         if can:
-            with timed(folder, "measuring the best model"):
-                m = load_member(str(folder.path))
-                after = score(Member("trained", m.path, m.model, size_of(recipe), recipe.data.mirror, m.head, m.trained))
+            with timed(folder, "measuring the best model"): after = score(replace(load_member(str(folder.path)), name="trained"))
             submit(after, data, folder.path)
         for kind, e in (("test before", before), ("test", after)):
             if e is not None and (not folder.events(kind) or folder.events(kind)[-1]["scores"] != e.scores): folder.log(kind, step=total if kind == "test" else 0, scores=e.scores)
@@ -635,7 +631,7 @@ def figures(res: LandmarkResult) -> list:
             out.append(HTML(plots.retrieval_strips(res.data.test, res.data.index, res.after.retrieval, moved(res.before, res.after, positives, res.recipe.run.seed)["Drawn by chance"], positives)))
     return out
 
-def write_run_report(res: LandmarkResult, others: list = ()) -> Path:
+def write_run_report(res: LandmarkResult) -> Path:
     "Write `report.html` from a run's folder and results."
     from landmark_nb import __version__
     from landmark_nb.images import printable

@@ -84,16 +84,15 @@ _OF_RECIPE = {("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4,
               ("dcosplace", "demo"): dict(steps=12, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=12)}
 
 def configure(recipe: str = "cosplace", **settings):
-    "A recipe with its settings checked: the paper's, over them those of a drawn city, over them yours. Raises `ValueError` naming what is wrong."
+    "A recipe with its settings checked: the paper's, over them those of a drawn world or a preset, over them yours. Raises `ValueError` naming what is wrong."
     if recipe not in RECIPES:
         near = difflib.get_close_matches(recipe, RECIPES, 1)
         raise ValueError(f"parameter recipe={recipe!r}: known are {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else ""))
     r = from_flat(RECIPES[recipe], settings)                      # once for a clear error about what was passed
-    preset = challenge.preset_of(settings) if recipe == "landmark" else {}
-    if r.data.data in _DRAWN: r = from_flat(RECIPES[recipe], _OF_RECIPE.get((recipe, r.data.data), {}) | preset | settings if recipe == "landmark" else _DRAWN[r.data.data] | _OF_RECIPE.get((recipe, r.data.data), {}) | settings)
-    elif preset: r = from_flat(RECIPES[recipe], preset | settings)
-    if r.data.data in _DRAWN: pass
-    elif not Path(r.data.data).is_dir(): raise ValueError(f"parameter data={r.data.data!r}: no such folder, and no drawn city (those are {', '.join(_DRAWN)})")
+    data, places = r.data.data, recipe != "landmark"
+    base = (_DRAWN.get(data, {}) if places else {}) | _OF_RECIPE.get((recipe, data), {}) | ({} if places else challenge.preset_of(settings))
+    r = from_flat(RECIPES[recipe], base | settings)
+    if data not in _DRAWN and not Path(r.data.data).is_dir(): raise ValueError(f"parameter data={r.data.data!r}: no such folder, and no drawn city (those are {', '.join(_DRAWN)})")
     device = pick_device(r.run.device)
     if recipe == "landmark": parse_stages(r.train.stages, r.train.lr)
     else: n_sectors(r.partition.alpha, r.partition.L)
