@@ -607,9 +607,9 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
 # %% ../nbs/04_challenge.ipynb #72bad714
 def moved(before: Evaluation | None, after: Evaluation, positives: list, seed: int, most: int = 4) -> dict:
     "Queries worth a look, by what training did to their average precision."
-    from landmark_nb.search.metrics import average_precision
+    from landmark_nb.search.metrics import average_precision, hits
     n = np.array([len(p) for p in positives])
-    ap = lambda e: average_precision(np.array([np.isin(row, p) & (row >= 0) for row, p in zip(e.retrieval.ids, positives)]).reshape(e.retrieval.ids.shape), n)
+    ap = lambda e: average_precision(hits(e.retrieval.ids, positives), n)
     a, b = ap(after), ap(before) if before is not None else np.zeros(len(n))
     asked, r = np.flatnonzero(n > 0), rng(seed, 9)
     out = {"Training helped most": asked[np.argsort(-(a - b)[asked], kind="stable")[:most]]} if before is not None else {}

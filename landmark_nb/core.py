@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['note_progress', 'Ranking', 'expect_fail', 'atomic_path', 'atomic_write', 'save_tensors', 'read_json', 'read_csv',
-           'rng']
+           'Tail', 'rng']
 
 # %% ../nbs/00_core.ipynb #1aea03dc
 import contextlib, json, os, sys
@@ -90,6 +90,25 @@ def read_csv(path,             # with a header
     t = t.rename({c: c.removeprefix("\ufeff") for c in t.columns})
     if not len(t): raise ValueError(f"{path}: has a header and no rows")
     return t
+
+# %% ../nbs/00_core.ipynb #faf8e344
+class Tail:
+    "The whole lines of a JSON-lines file, as they come."
+    def __init__(self, path): self.path, self._at, self._file = Path(path), 0, None
+    def read(self) -> tuple:   # (list of dicts that came since the last call, whether the file was begun anew in between)
+        try: f = open(self.path, "rb")
+        except FileNotFoundError: again, self._at, self._file = self._file is not None, 0, None; return [], again
+        with f:
+            s = os.fstat(f.fileno())
+            again = self._file is not None and (s.st_ino != self._file or s.st_size < self._at)
+            if again: self._at = 0
+            self._file = s.st_ino
+            f.seek(self._at); new = f.read()
+        new = new[:new.rfind(b"\n") + 1]; self._at += len(new)
+        out = []
+        for line in new.splitlines():
+            with contextlib.suppress(ValueError): e = json.loads(line); out += [e] if isinstance(e, dict) else []
+        return out, again
 
 # %% ../nbs/00_core.ipynb #505211f9
 note_progress = dict(mininterval=1., ncols=100, file=None, leave=True)  # keyword arguments of every `tqdm`

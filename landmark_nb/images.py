@@ -25,6 +25,7 @@ def printable(path) -> str:
 # %% ../nbs/02_images.ipynb #fcf157a0
 def read_image(path,               # any file that Pillow knows; or its bytes, in a file object with a `name`
                size=None,          # pixels: a square's side, (height, width), or None for the image's own
+               longest=None,       # pixels: shrink to so many along the longer side, in proportion
               ) -> np.ndarray:     # uint8 [h, w, 3]
     "Decode one image to RGB, upright, first frame, over white where transparent. Raises `BadImage`, and `FileNotFoundError` for no file."
     from PIL import Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # the formats beyond those that Pillow always knows
@@ -34,7 +35,8 @@ def read_image(path,               # any file that Pillow knows; or its bytes, i
             turn = im.getexif().get(0x0112, 1)
             turn = turn if isinstance(turn, int) else 1
             if w and im.format in ("JPEG", "MPO"): im.draft(im.mode, (max(h, w), max(h, w)) if turn > 4 else (w, h))
-            elif im.width * im.height > MAX_PIXELS: raise ValueError(f"{im.width} x {im.height} pixels, more than the {MAX_PIXELS:,} that are unpacked")
+            elif im.width * im.height > MAX_PIXELS and not (longest and im.format in ("JPEG", "MPO")): raise ValueError(f"{im.width} x {im.height} pixels, more than the {MAX_PIXELS:,} that are unpacked")
+            elif longest and im.format in ("JPEG", "MPO"): im.draft(im.mode, tuple(max(1, n * longest // max(im.size)) for n in im.size))
             im.load()
             im = ImageOps.exif_transpose(im) if turn != 1 else im
             if im.mode.startswith("I"):             # 16 bits a sample
@@ -43,6 +45,7 @@ def read_image(path,               # any file that Pillow knows; or its bytes, i
             elif im.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in im.info:
                 im = im.convert("RGBA"); im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
             if im.mode != "RGB": im = im.convert("RGB")
+            if longest and max(im.size) > longest: im.thumbnail((longest, longest), Image.Resampling.BILINEAR)
             if w and im.size != (w, h): im = im.resize((w, h), Image.Resampling.BILINEAR)
             return np.asarray(im)
     except (FileNotFoundError, KeyboardInterrupt, MemoryError): raise

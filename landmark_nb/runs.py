@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import Config, knob, to_flat
-from .core import note_progress
+from .core import Tail, note_progress
 from .train.workers import Workers, threads_of
 
 # %% ../nbs/03_runs.ipynb #7c1dae61
@@ -130,22 +130,15 @@ def share(model, manifest, size: int, batch: int, workers: Workers, **kw):
 @contextlib.contextmanager
 def followed(folder, total: int, progress: bool):
     "A progress bar over what the workers log."
-    import json, threading
+    import threading
     from tqdm import tqdm
     from landmark_nb.train.loop import latest_checkpoint
-    stop, at = threading.Event(), folder.log_path.stat().st_size if folder.log_path.exists() else 0
+    stop, tail = threading.Event(), Tail(folder.log_path)
+    tail.read()                                                           # what is there already is no news
     start = latest_checkpoint(folder.path / "checkpoints")
     bar = tqdm(total=total, initial=int(start.name) if start else 0, desc="training", unit="step", disable=not progress, **note_progress)
     def look():
-        nonlocal at
-        if not folder.log_path.exists(): return
-        if folder.log_path.stat().st_size < at: at = 0                    # cut: some steps happen again
-        with open(folder.log_path, "rb") as f:
-            f.seek(at); new = f.read()
-        new = new[:new.rfind(b"\n") + 1]; at += len(new)
-        for line in new.splitlines():
-            try: e = json.loads(line)
-            except ValueError: continue
+        for e in tail.read()[0]:
             if e.get("kind") == "step": bar.update(e["step"] - bar.n); bar.set_postfix_str(f"iteration {e['iteration'] + 1}, loss {e['loss']:.2f}", refresh=False)
             if e.get("kind") == "eval" and progress: tqdm.write(said(e))
     def loop():

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['vote', 'nearest_cosines', 'penalise', 'zero_nonlandmarks', 'count_penalties', 'demote', 'abstain', 'RecogniseConfig',
-           'Evidence', 'gather', 'recognise']
+           'Evidence', 'gather', 'penalised', 'recognise']
 
 # %% ../../nbs/search/04_recognise.ipynb #256cea80
 import numpy as np
@@ -128,13 +128,17 @@ def gather(queries, train, labels, nonlandmarks, classes, class_scores, width: i
     mean = lambda a: np.where(np.isfinite(a), a, 0).sum(1) / np.maximum(np.isfinite(a).sum(1), 1)
     return Evidence(knn(np.asarray(queries, np.float32), train, width, index), np.asarray(labels), mean(nearest_cosines(train, nonlandmarks, 5, index)), mean(near), near[:, :5], np.asarray(classes), np.asarray(class_scores))
 
+def penalised(e: Evidence, cfg, rows=slice(None)) -> Ranking:   # of some of the queries, by default of all
+    "The nearest training photographs after the penalties that are switched on."
+    r = Ranking(e.ranking.ids[rows], e.ranking.scores[rows])
+    if not (cfg.row_loss or cfg.query_loss or cfg.count): return r
+    loss = cfg.row_loss * e.row_means + (count_penalties(e.labels, cfg.count) if cfg.count else 0)
+    return penalise(r, loss, cfg.query_loss * e.query_means[rows])
+
 def recognise(e: Evidence, cfg: RecogniseConfig = RecogniseConfig()) -> tuple:   # int64 [q] labels (-1: no answer), float32 [q] confidence
     "Answers by the rules that are switched on, in this order: penalties, vote, zeroing, demotion, silence."
-    r = e.ranking
-    if cfg.k > r.ids.shape[1]: raise ValueError(f"recognise: k={cfg.k}, but only {r.ids.shape[1]} nearest training photographs were searched")
-    if cfg.row_loss or cfg.query_loss or cfg.count:
-        loss = cfg.row_loss * e.row_means + (count_penalties(e.labels, cfg.count) if cfg.count else 0)
-        r = penalise(r, loss, cfg.query_loss * e.query_means)
+    if cfg.k > e.ranking.ids.shape[1]: raise ValueError(f"recognise: k={cfg.k}, but only {e.ranking.ids.shape[1]} nearest training photographs were searched")
+    r = penalised(e, cfg)
     labels, conf = vote(r, e.labels, cfg.k, cfg.a, cfg.b, e.classes, e.class_scores)
     if cfg.zero_above < 1: conf = zero_nonlandmarks(conf, e.query_cosines, 5, cfg.zero_above)
     if cfg.demote_above: conf = demote(labels, conf, cfg.demote_above)

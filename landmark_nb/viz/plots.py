@@ -147,10 +147,8 @@ def data_uri(image: np.ndarray,  # uint8 [h, w, 3]
 def thumbnail(path, size: int = 160) -> np.ndarray:
     "A photograph, its longer side `size` pixels; a grey tile where it cannot be decoded."
     from landmark_nb.images import BadImage, read_image
-    from PIL import Image
-    try: a = Image.fromarray(read_image(path, None))
+    try: return read_image(path, longest=size)
     except (BadImage, FileNotFoundError): return np.full((size, size, 3), 200, np.uint8)
-    a.thumbnail((size, size)); return np.asarray(a)
 
 CSS = """
 .lm-strip{display:flex;align-items:stretch;gap:.5rem;margin:0 0 .9rem;overflow-x:auto;padding:2px}
@@ -159,13 +157,23 @@ CSS = """
 .lm-card figcaption{padding:.25rem .4rem .3rem;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .lm-query{border-color:#1d2733;margin-right:.6rem}.lm-right{border-color:#17864b}.lm-wrong{border-color:#c93a3a}.lm-plain{border-color:#e6eaef}
 .lm-right b{color:#17864b}.lm-wrong b{color:#c93a3a}
+.lm-card{position:relative}.lm-badge{position:absolute;top:4px;right:4px;border-radius:9px;padding:0 .4rem;font-size:11px;line-height:17px;color:#fff;background:#35506f}.lm-up{background:#17864b}.lm-down{background:#b0652a}
+.lm-card small{display:block;overflow:hidden;text-overflow:ellipsis;color:#5d6b7a;font-size:11px}
 .lm-grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:.6rem}.lm-grid .lm-card{width:auto}
 """
 
-def card(image: np.ndarray, caption: str = "", kind: str = "plain", tip: str = "") -> str:
-    "One photograph with a caption; `kind` is query, right, wrong or plain. Texts are escaped."
+def card(image,              # uint8 [h, w, 3], or a data URI
+         caption: str = "",
+         kind: str = "plain", # query, right, wrong or plain
+         tip: str = "",      # shown when the mouse rests on it; by default the caption
+         badge: str = "",    # a word in the corner
+         lines=(),           # of smaller text below the caption
+        ) -> str:            # HTML
+    "One photograph with what is said of it. Texts are escaped."
     mark = {"right": "<b>&#10003;</b> ", "wrong": "<b>&#10007;</b> "}.get(kind, "")
-    return f'<figure class="lm-card lm-{kind}" title="{html.escape(tip or caption, quote=True)}"><img src="{data_uri(image)}" alt="{html.escape(caption, quote=True)}"><figcaption>{mark}{html.escape(caption)}</figcaption></figure>'
+    corner = f'<span class="lm-badge lm-{dict(zip("▲▼", ("up", "down"))).get(badge[0], "new")}">{html.escape(badge)}</span>' if badge else ""
+    more = "".join(f"<small>{html.escape(l)}</small>" for l in lines)
+    return f'<figure class="lm-card lm-{kind}" title="{html.escape(tip or caption, quote=True)}">{corner}<img src="{html.escape(image if isinstance(image, str) else data_uri(image), quote=True)}" alt="{html.escape(caption, quote=True)}"><figcaption>{mark}{html.escape(caption)}{more}</figcaption></figure>'
 
 def image_grid(images, captions=None, tips=None) -> str:
     "Photographs in a grid, as HTML."
