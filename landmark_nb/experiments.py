@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'NS', 'DataConfig', 'PartitionConfig', 'CosPlaceRecipe', 'DCosPlaceRecipe', 'configure', 'settings_table',
-           'Prepared', 'locate', 'choose_groups', 'prepare', 'measure', 'steps_of', 'trainer_of', 'fit', 'train_worker',
-           'run_worker', 'train', 'Result', 'check_model', 'finished', 'frozen_trunk', 'run', 'other_runs',
-           'describe_images', 'interesting', 'figures', 'write_run_report', 'search_folders']
+           'Prepared', 'locate', 'choose_groups', 'prepare', 'describe_set', 'measure', 'steps_of', 'trainer_of', 'fit',
+           'train_worker', 'run_worker', 'train', 'Result', 'check_model', 'finished', 'frozen_trunk', 'run',
+           'other_runs', 'describe_images', 'interesting', 'figures', 'write_run_report', 'search_folders']
 
 # %% ../nbs/05_experiments.ipynb #ec833ca4
 import difflib, math, time, zlib
@@ -190,17 +190,22 @@ def prepare(recipe, workers: Workers = Workers(), train_images: bool = True, tes
 # %% ../nbs/05_experiments.ipynb #34bcad78
 NS = (1, 5, 10, 20)
 
-def measure(model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()) -> dict:
-    "Recall of a model on one set, in all and for each note of its queries, with the ranking. `store`: folder that keeps the descriptors; `on_bad`: told of every file that cannot be decoded."
+def describe_set(model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()) -> tuple:
+    "Descriptors of a set's queries and database. `store`: folder that keeps them; `on_bad`: told of every file that cannot be decoded."
     import torch
+    part = lambda name: None if store is None else Path(store) / place_set.name.replace("/", "-") / name
+    model.eval()
+    with torch.inference_mode():
+        get = lambda m, name: share(model, m, recipe.data.image_size, recipe.run.eval_batch, workers, path=part(name), desc=f"{place_set.name}: {name}", progress=progress, on_bad=on_bad)
+        d = get(place_set.database, "database")
+        return get(place_set.queries, "queries"), d
+
+def measure(model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()) -> dict:
+    "Recall of a model on one set, in all and for each note of its queries, with the ranking. The other arguments are those of `describe_set`."
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import recall_at
-    s, kw = place_set, dict(progress=progress, on_bad=on_bad)
-    part = lambda name: None if store is None else Path(store) / s.name.replace("/", "-") / name
-    with torch.inference_mode():
-        model.eval()
-        d = share(model, s.database, recipe.data.image_size, recipe.run.eval_batch, workers, path=part("database"), desc=f"{s.name}: database", **kw)
-        q = share(model, s.queries, recipe.data.image_size, recipe.run.eval_batch, workers, path=part("queries"), desc=f"{s.name}: queries", **kw)
+    s = place_set
+    q, d = describe_set(model, s, recipe, store, progress, on_bad, workers)
     ranking = knn(q, d, max(NS), recipe.run.index, device=str(next(model.parameters()).device))
     text = lambda r: {str(n): v for n, v in r.items()}
     notes = s.queries.note

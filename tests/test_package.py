@@ -12,6 +12,7 @@ ALLOWED = {  # a package may import these
     "challenge": {"core", "config", "images", "data", "models", "search", "train", "viz", "runs"},
     "experiments": {"core", "config", "images", "data", "models", "search", "train", "viz", "runs", "challenge"},
     "compare": {"core", "train", "viz", "experiments"},
+    "explore": {"core", "config", "data", "models", "search", "viz", "runs", "challenge", "experiments"},
     "train.__main__": {"experiments", "train"},     # the command line, not a part of the trainers
 }
 
