@@ -5,14 +5,16 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lab setup export clean hooks bench
+.PHONY: demo test lab apps setup export clean hooks bench docs pictures
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    draw a city and landmarks, train CosPlace, D-CosPlace and a landmark model, write reports (under 15 minutes on 2 cores, once installed)"
 	@echo "make test    every check: notebooks, tests, command lines"
 	@echo "make lab     open JupyterLab at the tutorials"
+	@echo "make apps    serve the explorers without their code, on this machine alone (APPS=folder for your own notebooks)"
 	@echo "make bench   the benchmarks"
+	@echo "make docs    the documentation site, from the notebooks as they run here, in _site/"
 	@echo "make clean   remove what the commands above made, but for .venv"
 
 .venv/.ready: settings.ini setup.py constraints.txt
@@ -39,6 +41,15 @@ test: setup
 lab: setup
 	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# voila over a folder of notebooks: loopback, and a token in the address that it prints
+APPS ?= nbs/tutorials
+apps: setup
+	voila $(APPS) --token --no-browser --Voila.ip=127.0.0.1
+
+# the pictures of the explorers that site and README show, taken by the browser tests
+pictures: setup
+	PICTURES=docs/widgets REQUIRE_BROWSER=1 python -m pytest -q tests/test_explorers.py
+
 hooks: setup
 	nbdev_install_hooks
 
@@ -47,6 +58,9 @@ export: setup
 
 bench: setup
 	@for b in benchmarks/*.py; do echo "== $$b"; python $$b || exit 1; done
+
+docs: setup
+	@python -m tools.site
 
 clean:
 	rm -rf runs worlds build dist *.egg-info .pytest_cache .hypothesis test-artefacts

@@ -11,7 +11,7 @@ __all__ = ['RECIPES', 'NS', 'DataConfig', 'PartitionConfig', 'CosPlaceRecipe', '
 # %% ../nbs/05_experiments.ipynb #ec833ca4
 import difflib, math, time, zlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,7 @@ def configure(recipe: str = "cosplace", **settings):
         if r.optim.precision == "float16": raise ValueError("parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32")
     if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
     if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
+    if recipe != "cosplace" and r.launch.nodes > 1 and not r.launch.rendezvous: raise ValueError(f"parameter nodes={r.launch.nodes}: machines find each other by rendezvous=HOST:PORT of one of them, the same on all")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
     if recipe == "landmark" and r.train.batch_size % (n := r.launch.nodes * workers_of(r, device)): raise ValueError(f"parameter batch_size={r.train.batch_size}: {n} workers cannot share it evenly; use a multiple of {n}")
     if r.run.index != "exact":
@@ -320,7 +321,7 @@ def frozen_trunk(recipe):
     import torch
     from landmark_nb.models.embed import Embedder
     torch.manual_seed(recipe.run.seed)
-    return Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0))
+    return Embedder(replace(recipe.model, dim=0, freeze=0))
 
 def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result | None:
     "From data to report. Run it again to go on after an interruption. Where several machines share a run all their workers call it; all but the first only train, and get None."
@@ -476,6 +477,7 @@ def search_folders(database,                    # folder of photographs to searc
     from landmark_nb.search.store import extract
     d, q = read_folder(database, skip), read_folder(queries, skip)
     model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)
+    model.resize(size)
     model.to(pick_device("auto"))
     get = lambda m, name: extract(model, m, size, store and Path(store) / name, batch=16, desc=name, progress=progress)
     return d, q, knn(get(q, "queries"), get(d, "database"), k)

@@ -217,7 +217,9 @@ class Watch:
             if check or over:
                 score, events = self.validate()
                 if first:
-                    for e in events: folder.log("eval", **now, **e); tqdm.write(said(now | e))
+                    for e in events:
+                        folder.log("eval", **now, **e)
+                        if self.progress: tqdm.write(said(now | e))
                 if score > state.best.get("score", -1):
                     state.best = dict(score=score, step=s.step)
                     save = True                                               # the best model never runs ahead of the checkpoint

@@ -41,8 +41,9 @@ def browser():
     if exe is None:
         if os.environ.get("REQUIRE_BROWSER"): pytest.fail("REQUIRE_BROWSER is set, but chromium is not installed")
         pytest.skip("chromium is not installed: browser tests left out")
+    from lab import CHROMIUM
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
-        b = p.chromium.launch(executable_path=exe, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"])
+        b = p.chromium.launch(executable_path=exe, args=CHROMIUM)
         yield b
         b.close()

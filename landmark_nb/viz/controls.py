@@ -36,12 +36,12 @@ def figure(fig: go.Figure) -> go.FigureWidget:
 def redraw(widget: go.FigureWidget, new: go.Figure):
     "Pour a new figure into a widget: traces of the same kind keep their place, others are made anew; the zoom stays."
     same = len(widget.data) == len(new.data) and all(a.type == b.type for a, b in zip(widget.data, new.data))
+    if same:                                                  # one by one: in a batch, what one trace does not set is taken from it
+        for a, b in zip(widget.data, new.data): a.update(b.to_plotly_json() | dict(uid=a.uid), overwrite=True)
+    else:
+        widget.data = []
+        widget.add_traces([t.to_plotly_json() for t in new.data])
     with widget.batch_update():
-        if same:
-            for a, b in zip(widget.data, new.data): a.update(b.to_plotly_json() | dict(uid=a.uid), overwrite=True)
-        else:
-            widget.data = []
-            widget.add_traces([t.to_plotly_json() for t in new.data])
         gone = dict.fromkeys(widget.layout.to_plotly_json())              # what the old one had and the new one has not
         widget.layout.update(gone | new.layout.to_plotly_json() | dict(uirevision="kept", autosize=True), overwrite=True)
 

@@ -55,7 +55,7 @@ def group_map(p, group: int | None = None, most: int = 20_000) -> go.Figure:
     mine = p.group_of_class == group if group is not None else np.ones(len(xy), bool)
     if group is not None: rows = np.concatenate([rows[~mine[rows]], np.flatnonzero(mine)[thin(int(mine.sum()), most)]])
     color = np.where(mine[rows], group_colors(p.group_of_class[rows]), "#dde3ea") if len(rows) else []
-    fig = go.Figure(go.Scattergl(x=xy[rows, 0], y=xy[rows, 1], mode="markers", marker=dict(size=np.where(mine[rows], 6, 4) if group is not None else 5, color=list(color)), customdata=np.stack([p.group_of_class[rows], p.counts[rows], p.cells[rows, 2] * p.alpha], 1) if len(rows) else None,
+    fig = go.Figure(go.Scattergl(x=xy[rows, 0], y=xy[rows, 1], mode="markers", marker=dict(size=np.where(mine, 1., .7)[rows] * (9 if len(rows) < 1000 else 6 if len(rows) < 5000 else 4), color=list(color)), customdata=np.stack([p.group_of_class[rows], p.counts[rows], p.cells[rows, 2] * p.alpha], 1) if len(rows) else None,
                                   hovertemplate="group %{customdata[0]}<br>%{customdata[1]} images, heading from %{customdata[2]}°<extra></extra>"))
     style(fig, "", 460, showlegend=False, margin=dict(l=55, r=10, t=10, b=45)); fig.update_xaxes(title="east [m]"); fig.update_yaxes(title="north [m]", scaleanchor="x")
     return fig
@@ -108,4 +108,4 @@ class GroupExplorer(Explorer):
         items = [(f"{len(p.cells):,}", "classes"), (f"{len(p.groups)} of {p.N * p.N * p.L}", "groups"), (f"{int(np.median(sizes)) if len(sizes) else 0:,}", "classes of the median group"), (f"{100 * lost / n:.1f} %", f"of {n:,} images lost to classes of fewer than {p.min_images}"),
                  (held, f"apart within a group (promised: {(p.N - 1) * p.M:g} m or {(p.L - 1) * p.alpha:g}°)")]
         self.status.value = f'<div data-classes="{len(p.cells)}">' + bar(*items) + "</div>"
-        redraw(self.map, group_map(p, g)); redraw(self.sizes, class_sizes(p, list(p.groups) if g is None else [g]).update_layout(height=220))
+        redraw(self.map, group_map(p, g)); redraw(self.sizes, class_sizes(p, list(p.groups) if g is None else [g], "all" if g is None else f"group {g}").update_layout(height=220))

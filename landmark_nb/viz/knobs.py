@@ -18,7 +18,7 @@ from ..core import rng
 from ..search.tune import Tuned, load_preset, save_preset, tune
 from .controls import Explorer, W, bar, box, figure, html, redraw, word
 from .plots import PALETTE, style
-from .results import Pictures, Results, result_grid
+from .results import Pictures, Results, result_grid, short_name
 
 # %% ../../nbs/viz/05_knobs.ipynb #76e5684a
 def knob_tables(Config) -> tuple:   # ({word: {(row, column): knob}}, [other knobs])
@@ -60,7 +60,9 @@ def gain_figure(gain, held, most: int = 800) -> tuple:   # a figure, int64 rows 
     rows = rows[np.argsort(-gain[rows], kind="stable")]
     fig = go.Figure(go.Bar(x=np.arange(len(rows)), y=gain[rows], customdata=rows, marker=dict(color=np.where(held[rows], PALETTE[1], PALETTE[0]).tolist(), line_width=0), hovertemplate="query %{customdata}: %{y:+.3f}<extra></extra>"))
     style(fig, "", 200, margin=dict(l=45, r=8, t=8, b=34), bargap=0 if len(rows) > 60 else .15, showlegend=False, clickmode="event")
-    fig.update_xaxes(title=f"{(gain > 1e-9).sum()} queries gained, {(gain < -1e-9).sum()} lost (blue: tuned on, orange: held out)", showticklabels=False, showgrid=False)
+    says = "no query gains or loses: move a knob" if not len(rows) else ""
+    if says: fig.add_annotation(text=says, showarrow=False, x=.5, y=.5, xref="paper", yref="paper", font=dict(color="#5d6b7a"))
+    fig.update_xaxes(title=f"{(gain > 1e-9).sum()} queries gained, {(gain < -1e-9).sum()} lost (blue: tuned on, orange: held out)", showticklabels=False, showgrid=False, zeroline=False)
     fig.update_yaxes(title="change")
     return fig, rows
 
@@ -73,7 +75,7 @@ class KnobExplorer(Explorer):
                  presets: dict | None = None,   # name -> config, beside the problem's own starting points
                  folder=".",             # where presets are saved, and found
                  retrieval=None,         # a RetrievalExplorer that opens the query, too
-                 shown: int = 12):       # pictures at first
+                 shown: int = 11):       # pictures at first
         if results is not None and len(results) != len(problem): raise ValueError(f"KnobExplorer: results of {len(results)} queries, but the problem has {len(problem)}")
         self.problem, self.results, self.folder, self.retrieval = problem, results, Path(folder), retrieval
         self.held = (rng(0, 51).permutation(len(problem)) % 2 == 1) if held_out is None else np.asarray(held_out, bool)
@@ -167,6 +169,7 @@ class KnobExplorer(Explorer):
         with self.figure.batch_update():
             self.figure.data[0].update(fig.data[0].to_plotly_json() | dict(uid=self.figure.data[0].uid))
             self.figure.layout.xaxis.title.text, self.figure.layout.bargap = fig.layout.xaxis.title.text, fig.layout.bargap
+            self.figure.layout.annotations = fig.layout.annotations
         order = np.argsort(-gain, kind="stable")
         label = lambda q: f"{gain[q]:+.3f}  {self._name(q)}{'' if not self.held[q] else '  (held out)'}"
         self._quiet = True
@@ -176,7 +179,7 @@ class KnobExplorer(Explorer):
         self.undo_button.disabled = not self._past
         self.code.value = f"<details><summary>the code for this</summary><pre>{html.escape(self.export())}</pre></details>"
         self._draw_pictures()
-    def _name(self, q) -> str: return self.results.queries.ids[int(q)].rsplit("/", 1)[-1] if self.results is not None else f"query {q}"
+    def _name(self, q) -> str: return short_name(self.results.queries, q) if self.results is not None else f"query {q}"
     def _draw_pictures(self):
         if self.results is None: return
         q, k = self.query, self.k.value

@@ -104,7 +104,7 @@ def traffic(runs: list) -> go.Figure:
 class TrainingMonitor(Explorer):
     "A view over run folders, or over all of them below a folder."
     def __init__(self, folders="runs", every: float = 2., live: bool = True):
-        self.every, self._logs, self._lock, self._end, self._thread = every, {}, threading.RLock(), threading.Event(), None
+        self.every, self._logs, self._lock, self._end, self._thread, self._chosen, self._ours = every, {}, threading.RLock(), threading.Event(), None, False, False
         self.parent = Path(folders) if isinstance(folders, (str, Path)) else None
         paths = run_folders(self.parent) if self.parent is not None else [Path(f) for f in folders]
         if self.parent is None:
@@ -121,7 +121,10 @@ class TrainingMonitor(Explorer):
         side = box(heading("Runs (the first shows its losses; hold Ctrl for several)"), self.runs, box(self.live, self.again, row=True), self.status, self.trouble, width="330px", flex="0 0 330px")
         self._traffic = box(heading("Bytes sent"), self.bytes)
         super().__init__(W.HBox([side, box(heading("Loss"), self.loss, box(heading("Scores"), self.clock, self.score, row=True, align_items="center"), self.scores, self._traffic, flex="1 1 auto", min_width="0", padding="0 0 0 14px")]))
-        for w in (self.runs, self.clock, self.score): w.observe(lambda _: self.refresh(True), "value")
+        def chosen(_):
+            if not self._ours: self._chosen = True; self.refresh(True)         # by hand: from now on the newest run is not followed
+        self.runs.observe(chosen, "value")
+        for w in (self.clock, self.score): w.observe(lambda _: self.refresh(True), "value")
         self.live.observe(lambda c: self.start() if c["new"] else self.stop(), "value")
         self.again.on_click(lambda _: self.refresh(True))
         self.refresh(True)
@@ -131,8 +134,11 @@ class TrainingMonitor(Explorer):
         "Read what is new, and show it; with `draw` also if nothing is."
         with self._lock:
             if self.parent is not None and (new := self._options(run_folders(self.parent))) != list(self.runs.options):
-                kept = [p for p in self.runs.value if p in {v for _, v in new}]
-                if set(new) != set(self.runs.options): self.runs.options = new; self.runs.value = kept or [v for _, v in new[:1]]
+                kept = [p for p in self.runs.value if p in {v for _, v in new}] if self._chosen else []
+                if set(new) != set(self.runs.options) or not self._chosen:
+                    self._ours = True
+                    self.runs.options = new; self.runs.value = kept or [v for _, v in new[:1]]
+                    self._ours, draw = False, True
             logs = []
             for p in self.runs.value:
                 if p not in self._logs: self._logs[p] = RunLog(p); draw = True

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 
 from .controls import Explorer, W, bar, box, figure, word
-from .results import ONLY, Pictures, Results, place_layers, place_map, query_colors, result_grid, select
+from .results import ONLY, Pictures, Results, place_layers, place_map, query_colors, result_grid, select, short_name
 
 # %% ../../nbs/viz/04_retrieval.ipynb #7ec2fceb
 LISTED = 200   # queries in the list at a time
@@ -18,7 +18,7 @@ LISTED = 200   # queries in the list at a time
 class RetrievalExplorer(Explorer):
     "A view over `Results`. `query` is the one that is looked at; set it, or any control's `value`, and the rest follows."
     query = traitlets.Int(0, help="the query that is looked at")
-    def __init__(self, results: Results, query: int = 0, k: int = 12):
+    def __init__(self, results: Results, query: int = 0, k: int = 11):
         self.results, self.rows, self._within, self._busy = results, np.arange(len(results)), None, False
         self.pictures = Pictures(results.queries), Pictures(results.database)
         names, widest = list(results.rankings), max(r.ids.shape[1] for r in results.rankings.values())
@@ -79,13 +79,13 @@ class RetrievalExplorer(Explorer):
         r, q, name, other = self.results, self.query, self.name.value, self.other.value
         rows, v, first = self._listed(), r.values(name), None if r.positives is None else r.first_right(name)
         self._busy = True
-        options = [((f"{'✓' if first[i] else '✗'} " if first is not None else "") + (f"{v[i]:.2f} " if v is not None and r.metric.startswith("mAP") else "") + r.queries.ids[int(i)].rsplit("/", 1)[-1], int(i)) for i in rows]
+        options = [((f"{'✓' if first[i] else '✗'} " if first is not None else "") + (f"{v[i]:.2f} " if v is not None and r.metric.startswith("mAP") else "") + short_name(r.queries, i, r.conditions[i]), int(i)) for i in rows]
         if list(self.list.options) != options: self.list.options = options
         self.list.value = q if q in rows else None
         self._busy = False
         self.count.value = word(f"{len(self.rows):,} of {len(r):,} queries" + (f"; {len(rows)} around this one are listed" if len(rows) < len(self.rows) else "")) if len(self.rows) else word("no query fits; take a filter away", True)
         a, b = r.rankings[name], r.rankings[other] if other else None
-        items = [(r.queries.ids[q].rsplit("/", 1)[-1] if len(r.queries.ids[q]) < 60 else "query " + str(q), " · ".join(filter(None, (r.conditions[q], r.labels[q]))))]
+        items = [(short_name(r.queries, q), " · ".join(filter(None, (r.conditions[q], r.labels[q]))))]
         if v is not None: items += [(f"{v[q]:.3f}", f"{r.metric} of this query" + (f", against {r.values(other)[q]:.3f}" if other else "")), (f"{100 * v.mean():.2f} %", f"{r.metric} of all" + (f", against {100 * r.values(other).mean():.2f} %" if other else ""))]
         self.head.value = bar(*items)
         kinds = lambda n: f'<div class="lm-wordy">{word(n)}</div>'
@@ -93,5 +93,4 @@ class RetrievalExplorer(Explorer):
         self.right.value = result_grid(r, self.pictures, q, b.ids[q], b.scores[q], None, self.k.value, kinds(other)) if b is not None else ""
         self._both.layout.grid_template_columns = "minmax(0,1fr) minmax(0,1fr)" if b is not None else "minmax(0,1fr)"
         if self.map is not None:
-            with self.map.batch_update():
-                for n, kw in place_layers(r, q, a.ids[q], self._corner, self.k.value): self.map.data[n].update(kw)
+            for n, kw in place_layers(r, q, a.ids[q], self._corner, self.k.value): self.map.data[n].update(kw)   # one by one: in a batch, what one trace does not set is taken from it
