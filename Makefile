@@ -41,10 +41,10 @@ test: setup
 lab: setup
 	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# voila over a folder of notebooks: loopback, and a token in the address that it prints
+# voila over a folder of notebooks: loopback, a token in the address that it prints, and a template that asks no other host
 APPS ?= nbs/tutorials
 apps: setup
-	voila $(APPS) --token --no-browser --Voila.ip=127.0.0.1
+	JUPYTER_PATH=$(CURDIR)/tools/share voila $(APPS) --template=offline --token --no-browser --Voila.ip=127.0.0.1
 
 # the pictures of the explorers that site and README show, taken by the browser tests
 pictures: setup

@@ -12,7 +12,7 @@ TOKEN = "lab-token"
 @contextmanager
 def serving(args: list, folder: Path, port: int, path: str = "/api/status"):
     "A server process that has answered once; it is ended with the block."
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "JUPYTER_PATH": str(ROOT / "tools/share"), "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
            **{k: str(folder / v) for k, v in dict(JUPYTER_CONFIG_DIR="cfg", JUPYTER_RUNTIME_DIR="run", JUPYTER_DATA_DIR="data", JUPYTERLAB_SETTINGS_DIR="settings", JUPYTERLAB_WORKSPACES_DIR="ws", IPYTHONDIR="ipy").items()}}
     log = folder / "server.log"
     with open(log, "w") as out:

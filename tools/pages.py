@@ -15,6 +15,7 @@ HIDDEN = {"hide", "export", "exporti", "default_exp", "include: false"}
 PROGRESS = re.compile(r"\d+%\||\d+it \[|\bit/s\b|\bs/it\b")      # lines of tqdm
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 DATA_URI = re.compile(r'src="data:image/(png|jpeg|webp|gif);base64,([A-Za-z0-9+/=]{2000,})"')
+SHORTCUTS = {"start.md": "Five minutes", "tutorials/places.md": "Tutorials", "explanations/numbers.md": "Results", "api.md": "API"}   # buttons of the front page
 IMAGES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 # What in a text is not prose, leftmost first: so a dollar in code is code, and code in a link is the link's.
 TOKEN = re.compile(r"""
@@ -123,6 +124,7 @@ def document(node: ast.AST, module: str, said: dict, owner: str = "") -> str:
     out = [f"{'####' if owner else '###'} {node.name} {{ #{anchor(module, name)} .api{' data-toc-label=' + node.name if not owner else ''} }}", fence(line, title=".api ")]
     if doc := ast.get_docstring(node): out.append(text(doc))
     if any(r[3] for r in rows): out.append(table([["Parameter", "Type", "Default", "Meaning"]] + [[f"`{n}`" if n != "returns" else "*returns*", code(t), code(d), text(m)] for n, t, d, m in rows]))
+    if isinstance(node, ast.ClassDef) and (bases := [b for b in map(ast.unparse, node.bases) if b != "Exception"]): out.append("Extends " + ", ".join(map(code, bases)) + ".")
     if isinstance(node, ast.ClassDef): out += [document(m, module, said, name + ".") for m in public(node) if ast.get_docstring(m)]
     return "\n\n".join(out)
 
@@ -189,8 +191,8 @@ class Notebook:
 class Site:
     "All pages, and how they find one another."
 
-    def __init__(self, root: Path, target: Path, documents: dict):
-        self.root, self.target, self.documents = root, target, documents
+    def __init__(self, root: Path, target: Path, documents: dict, draft: bool = False):
+        self.root, self.target, self.documents, self.draft = root, target, documents, draft
         self.notebooks = [Notebook(p, root) for p in sorted((root / "nbs").rglob("*.ipynb")) if not re.search(r"/[._]", p.relative_to(root).as_posix())]
         self.pages = {nb.rel: nb.page for nb in self.notebooks} | documents
         self.raw = {}                    # page -> its outputs, as HTML
@@ -198,7 +200,7 @@ class Site:
         self.symbols, meaning = {}, {}
         for nb in self.notebooks:
             if not nb.module: continue
-            for name in (nb.module, "landmark_nb." + nb.module): self.symbols[name] = (nb.page, "")
+            for name in {f"landmark_nb.{nb.module}"} | ({nb.module} if "." in nb.module else set()): self.symbols[name] = (nb.page, "")
             for _, node, _ in nb.exported:
                 methods = [f"{node.name}.{m.name}" for m in public(node) if ast.get_docstring(m)] if isinstance(node, ast.ClassDef) else []
                 for name in [node.name, *methods]:
@@ -250,6 +252,7 @@ class Site:
                 tex = m["block"] or m["inline"]
                 try: out = mathml(" ".join(tex.split()), display="block" if m["block"] else "inline")
                 except Exception as e: raise PageError(f"{page}: the formula {tex!r} cannot be read: {type(e).__name__} {e}") from e
+                if unknown := re.search(r"\\[A-Za-z]+", out): raise PageError(f"{page}: the formula {tex!r} has {unknown[0]}, which MathML does not know here")
                 return re.sub(r"[*_`|\\\[\]]", lambda c: f"&#{ord(c[0])};", out)     # nothing in it that Markdown could take for its own
             return m[0]
         return TOKEN.sub(one, commonmark(md))
@@ -268,9 +271,10 @@ class Site:
         if "application/vnd.jupyter.widget-view+json" in d:
             shown.append(o)
             file = Path("docs/widgets") / f"{nb.path.stem}{'' if len(shown) == 1 else f'-{len(shown)}'}.png"
-            if not (self.root / file).is_file(): raise PageError(f"{nb.rel}: explorer {len(shown)} has no picture {file}; `make pictures` takes them")
-            src = self.relative(self.keep(file.as_posix(), (self.root / file).read_bytes()), nb.page)
-            return (f'<img class="nb-explorer" src="{html.escape(src)}" alt="A picture of the explorer" loading="lazy">'
+            there = (self.root / file).is_file()
+            if not there and not self.draft: raise PageError(f"{nb.rel}: explorer {len(shown)} has no picture {file}; `make pictures` takes them")
+            src = self.relative(self.keep(file.as_posix(), (self.root / file).read_bytes()), nb.page) if there else ""
+            return (f'<img class="nb-explorer" src="{html.escape(src)}" alt="A picture of the explorer" loading="lazy">' * there +
                     '<div class="admonition note"><p class="admonition-title">A picture of a live explorer</p>'
                     f'<p><code>make lab</code> opens <code>{html.escape(nb.rel)}</code> itself, with its code; <code>make apps</code> serves it without.</p></div>')
         if "application/vnd.plotly.v1+json" in d:
@@ -297,10 +301,12 @@ class Site:
         base = self.root if nb.path.name == "index.ipynb" and nb.path.parent.name == "nbs" else nb.path.parent   # index.ipynb is the README, too
         words = lambda s: self.prose(s, nb.page, base, nb.module)
         raw, shown = self.raw.setdefault(nb.page, []), []
-        out = [front(title, lead), f"# {text(title)}"]
+        home = nb.page == "index.md"
+        out = [front(title, lead, hide=["navigation", "toc"] if home else []), f"# {text(title)}"]
         if lead: out.append(f'<p class="nb-lead" markdown="span">{words(lead)}</p>')
         if nb.module: out.append(f'<p class="nb-where">module <code>landmark_nb.{html.escape(nb.module)}</code>, exported from <code>{html.escape(nb.rel)}</code></p>')
-        elif nb.page != "index.md": out.append(f'<p class="nb-where">notebook <code>{html.escape(nb.rel)}</code></p>')
+        elif home: out.append('<div class="nb-buttons" markdown="span">' + " ".join(f"[{name}]({to}){{ .md-button{'' if i else ' .md-button--primary'} }}" for i, (to, name) in enumerate(SHORTCUTS.items()) if to in {*self.pages.values(), "api.md"}) + "</div>")
+        else: out.append(f'<p class="nb-where">notebook <code>{html.escape(nb.rel)}</code></p>')
         if rest: out.append(words(rest))
         for i, c in enumerate(executed.cells if executed else nb.cells):
             if i == 0: continue
@@ -335,7 +341,7 @@ class Site:
         out = [front("All modules", "Every module and its names"), "# All modules", '<p class="nb-lead">One notebook exports one module; what it holds, in the order in which the notebook tells it.</p>']
         for nb in (n for n in self.notebooks if n.module):
             names = " · ".join(f"[`{n.name}`]({nb.page}#{anchor(nb.module, n.name)})" for _, n, _ in nb.exported)
-            out += [f"## [{nb.module}]({nb.page}) {{ data-toc-label={nb.module} }}", self.prose(nb.head[1], "api.md", nb.path.parent), names]
+            out += [f"## [{text(nb.module)}]({nb.page})", self.prose(nb.head[1], "api.md", nb.path.parent), names]
         return "\n\n".join(out) + "\n"
 
     def benchmarks(self) -> str:
@@ -364,20 +370,21 @@ def results(d: dict, name: str = ""):
         else: yield from results(rows, f"{name}, {k}" if name else k)
 
 
-def front(title: str, lead: str) -> str:
+def front(title: str, lead: str, **more) -> str:
     "Front matter. mkdocs puts titles into its pages as they are, so they are escaped here."
     safe = lambda s: html.escape(re.sub(r"[`*]", "", s))
-    return "---\n" + yaml.safe_dump(dict(title=safe(title), description=safe(lead)), allow_unicode=True, width=10_000) + "---"
+    return "---\n" + yaml.safe_dump(dict(title=safe(title), description=safe(lead), **more), allow_unicode=True, width=10_000) + "---"
 
 
 def commonmark(md: str) -> str:
     "What Jupyter renders and Python-Markdown would not: lists and tables right below a line, lists nested by two, Quarto's callouts."
-    item, out, ticks = re.compile(r"(?:[-*+]|\d+[.)]) "), [], ""
+    item, out, ticks, within = re.compile(r"(?:[-*+]|\d+[.)]) "), [], "", False
     for line in md.splitlines():
         if m := re.match(r"[ \t]*(`{3,}|~{3,})", line): ticks = "" if ticks and m[1].startswith(ticks) else ticks or m[1]
         before = out[-1] if out else ""
         if not ticks and not m:
-            if re.match(r" {2,3}(?=\S)", line): line = "    " + line.lstrip()
+            within = bool(item.match(line)) or within and (not line.strip() or line[0] == " " or bool(before.strip()))
+            if within and re.match(r" {2,3}(?=\S)", line): line = "    " + line.lstrip()
             starts = item.match(line) and not item.match(before) or line.startswith("|") and not before.startswith("|")
             if starts and before.strip() and not before.startswith("    "): out.append("")
         out.append(line)

@@ -2,14 +2,14 @@
 
     --no-exec       no outputs: a quick look at pages and links
     --only PATTERN  run only notebooks whose path matches the pattern; the others' pages come without outputs
-    --draft         pages that the navigation names may be missing, and links broken
+    --draft         pages that the navigation names and pictures may be missing, and links broken
     --out FOLDER    instead of _site/
 
 What is in the navigation, and in which order, stands in mkdocs.yml. Executed notebooks are kept in `_proc/_executed/`
 (nbdev_docs owns `_proc`, and Quarto leaves folders with an underscore alone) until a notebook, the library or the
 results that notebooks read change.
 """
-import argparse, asyncio, configparser, hashlib, json, logging, os, re, shutil, sys, time
+import argparse, asyncio, configparser, hashlib, json, logging, os, re, shutil, sys, tempfile, time
 from pathlib import Path
 
 import nbformat
@@ -39,7 +39,7 @@ def left_out(root: Path) -> set:
     return {"eval: false"} | set(cfg.get("DEFAULT", "tst_flags", fallback="").split())
 
 
-async def execute(nb: Notebook, skip: set):
+async def execute(nb: Notebook, skip: set, sockets: str):
     "The notebook with outputs, run in its own folder in a process of its own. Raises `PageError` naming cell and error."
     from nbclient import NotebookClient
     from traitlets.config import Config
@@ -48,11 +48,11 @@ async def execute(nb: Notebook, skip: set):
     for c in run.cells:
         if c.cell_type == "code" and directives(c.source)[0] & skip: c.metadata.setdefault("tags", []).append("skip-execution")
     def note(cell, cell_index): at[0] = cell_index
-    client = NotebookClient(run, config=Config(KernelManager=dict(transport="ipc")), timeout=TIMEOUT, kernel_name="python3", skip_cells_with_tag="skip-execution", resources=dict(metadata=dict(path=str(nb.path.parent))), on_cell_start=note)
+    client = NotebookClient(run, coalesce_streams=True, config=Config(KernelManager=dict(transport="ipc", ip=f"{sockets}/k")), timeout=TIMEOUT, kernel_name="python3", skip_cells_with_tag="skip-execution", resources=dict(metadata=dict(path=str(nb.path.parent))), on_cell_start=note)
     env = os.environ | dict(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONPATH=os.pathsep.join(filter(None, [str(nb.root), os.environ.get("PYTHONPATH")])))
     try: await client.async_execute(env=env)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
-        why = f"{e.ename}: {ANSI.sub('', e.evalue)}" if isinstance(e, CellExecutionError) else f"no answer after {TIMEOUT} s" if isinstance(e, CellTimeoutError) else "its process died"
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as e:
+        why = str(e) if type(e) is RuntimeError else f"{e.ename}: {ANSI.sub('', e.evalue)}" if isinstance(e, CellExecutionError) else f"no answer after {TIMEOUT} s" if isinstance(e, CellTimeoutError) else "its process died"
         cell = directives(run.cells[at[0]].source)[1]
         raise PageError(f"{nb.rel}, cell {at[0]}: {why}\n" + "\n".join("    | " + l for l in cell.splitlines()[:12])) from e
     for c in run.cells: c.metadata.pop("execution", None)
@@ -74,7 +74,7 @@ async def execute_all(notebooks: list, cache: Path, say=print) -> dict:
         async with gate:
             start = time.monotonic()
             try:
-                run = await execute(nb, skip)
+                with tempfile.TemporaryDirectory() as sockets: run = await execute(nb, skip, sockets)     # no port that others could read
                 run.metadata["site_key"] = key
                 file.parent.mkdir(parents=True, exist_ok=True)
                 nbformat.write(run, part := file.with_suffix(f".{os.getpid()}")); part.replace(file)
@@ -113,7 +113,7 @@ def build(root: Path = ROOT, out: Path | None = None, source: Path | None = None
     out, source = Path(out or root / "_site"), Path(source or root / "site_src")
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True, exist_ok=True)
-    site = Site(root, source, {k: v for k, v in DOCUMENTS.items() if (root / k).is_file()})
+    site = Site(root, source, {k: v for k, v in DOCUMENTS.items() if (root / k).is_file()}, draft)
     cfg = load_config(str(root / "mkdocs.yml"), docs_dir=str(source), site_dir=str(out), strict=not draft)
     there, named = {nb.page for nb in site.notebooks} | set(site.documents.values()) | {"api.md"}, set(leaves(cfg.nav))
     lost, gone = sorted(nb.rel for nb in site.notebooks if nb.page not in named), sorted(named - there)
@@ -157,7 +157,7 @@ def main():
     p = argparse.ArgumentParser(prog="python -m tools.site", description="Build the documentation site.")
     p.add_argument("--no-exec", action="store_true", help="do not run the notebooks: pages without outputs")
     p.add_argument("--only", default="", metavar="PATTERN", help="run only notebooks whose path matches this")
-    p.add_argument("--draft", action="store_true", help="pages may be missing and links broken")
+    p.add_argument("--draft", action="store_true", help="pages and pictures may be missing, and links broken")
     p.add_argument("--out", type=Path, help="folder of the site (_site)")
     a = p.parse_args()
     began = time.monotonic()

@@ -16,12 +16,13 @@
       l.hoverlabel = {...l.hoverlabel, bgcolor: "#242b36", font: {color: INK}};
     }
     if (width < 500 && l.margin) l.margin = {...l.margin, l: Math.min(l.margin.l ?? 44, 44), r: Math.min(l.margin.r ?? 10, 10)};
-    if (width < 500) l.legend = {...l.legend, orientation: "h", x: 0, xanchor: "left", y: -.2, yanchor: "top"};   // below: there is no room beside
+    if (width < 500 && (l.legend || {}).orientation !== "h") l.legend = {...l.legend, orientation: "h", x: 0, xanchor: "left", y: -.2, yanchor: "top"};   // below: there is no room beside
     return l;
   }
 
   function draw(el) {
     const text = el.firstElementChild.textContent, f = JSON.parse(dark() ? swap(text) : text);
+    if (dark()) for (const t of f.data) if (/-thin|-open/.test((t.marker || {}).symbol)) t.marker.line = {color: t.marker.color, ...t.marker.line};   // they are drawn in their outline's colour alone
     const box = el.querySelector(".nb-plot") || el.appendChild(Object.assign(document.createElement("div"), {className: "nb-plot"}));
     Plotly.react(box, f.data, layoutOf(f.layout, el.clientWidth), {responsive: true, displaylogo: false});
     if ((f.frames || []).length && !el.dataset.frames) { el.dataset.frames = 1; Plotly.addFrames(box, f.frames); }
