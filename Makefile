@@ -63,4 +63,4 @@ docs: setup
 	@python -m tools.site
 
 clean:
-	rm -rf runs worlds build dist *.egg-info .pytest_cache .hypothesis test-artefacts
+	rm -rf runs worlds build dist *.egg-info .pytest_cache .hypothesis test-artefacts _site site_src _proc

@@ -1,5 +1,5 @@
 "Every explorer's notebook in a real JupyterLab, moved with the mouse, and as an app without code."
-import os, shutil, sys
+import io, os, shutil, sys
 from pathlib import Path
 
 import nbformat, pytest
@@ -14,6 +14,15 @@ def project(folder: Path) -> Path:
     shutil.copy(ROOT / "settings.ini", folder); (ROOT / "worlds").mkdir(exist_ok=True); (folder / "worlds").symlink_to(ROOT / "worlds")
     for n in NAMES: shutil.copy(ROOT / f"nbs/tutorials/explore_{n}.ipynb", folder)
     return folder
+
+
+def keep_picture(explorer, name: str, n: int = 0):
+    "For `make pictures`: the n-th explorer of a notebook, as the site shows it."
+    if not os.environ.get("PICTURES"): return
+    from PIL import Image
+    to = ROOT / os.environ["PICTURES"] / f"{name}{f'-{n + 1}' if n else ''}.png"
+    to.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(io.BytesIO(explorer.screenshot())).convert("RGB").quantize(192).save(to, optimize=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +42,7 @@ def opened(browser, lab, artefacts):
             page.set_viewport_size(dict(width=1500, height=2400)); page.wait_for_timeout(600)
             shot = page.locator(".lm-explorer").nth(n); shot.scroll_into_view_if_needed(); page.wait_for_timeout(400)
             shot.screenshot(path=artefacts / f"{name}-{what}.png")
-            if what == "after" and os.environ.get("PICTURES"):
-                from PIL import Image
-                to = ROOT / os.environ["PICTURES"]; to.mkdir(parents=True, exist_ok=True)
-                Image.open(artefacts / f"{name}-{what}.png").convert("RGB").quantize(192).save(to / f"explore_{name}{f'-{n + 1}' if n else ''}.png", optimize=True)
+            if what == "after": keep_picture(shot, f"explore_{name}", n)
             page.set_viewport_size(dict(width=1500, height=1100))
         return page, picture
     yield open_
@@ -61,6 +67,7 @@ def test_retrieval(opened):
     expect(found.locator(".lm-wrong").first).to_contain_text("1 · ")
     drag(page, x.locator(".widget-hslider").first, .5)
     expect(found).not_to_have_attribute("data-shown", "11")
+    page.wait_for_timeout(700)                                                    # a drag passes through other values
     n = int(found.get_attribute("data-shown"))
     expect(found.locator("figure")).to_have_count(n + 1); expect(x.locator(".lm-b figure")).to_have_count(n + 1)
     drag(page, x.locator(".widget-hslider").first, .1)
@@ -124,8 +131,7 @@ def test_training_while_it_runs(browser, lab, opened, artefacts):
     assert ys(x, 1) == curves, "another clock, the same scores"
     page.set_viewport_size(dict(width=1500, height=1600)); page.wait_for_timeout(800)
     nothing_wrong(page)
-    x.screenshot(path=artefacts / "training-after.png")
-    if os.environ.get("PICTURES"): shutil.copy(artefacts / "training-after.png", ROOT / os.environ["PICTURES"] / "explore_training.png")
+    x.screenshot(path=artefacts / "training-after.png"); keep_picture(x, "explore_training")
     page.close()
 
 
@@ -206,3 +212,15 @@ def test_app_without_code(browser, tmp_path, artefacts):
         assert "import" not in page.locator("body").inner_text() and page.errors == [] and page.others == [], (page.errors, page.others)
         page.screenshot(path=artefacts / "app.png")
         page.close()
+
+
+@pytest.mark.skipif(not os.environ.get("PICTURES"), reason="only `make pictures` needs the chapters' pictures")
+@pytest.mark.parametrize("chapter", ["04_retrieval", "05_knobs", "07_groups"])
+def test_chapters(browser, lab, chapter):
+    "Pictures of the explorers in the chapters that define them."
+    shutil.copy(ROOT / f"nbs/viz/{chapter}.ipynb", lab["folder"])
+    page = run_all(browser, lab, f"{chapter}.ipynb", wait=False)
+    page.wait_for_function("() => window.__ran", timeout=180000)
+    page.set_viewport_size(dict(width=1500, height=2400)); page.wait_for_timeout(800)
+    for n in range(page.locator(".lm-explorer").count()): keep_picture(page.locator(".lm-explorer").nth(n), chapter, n)
+    page.close()

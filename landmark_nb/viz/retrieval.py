@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 
 from .controls import Explorer, W, bar, box, figure, word
-from .results import ONLY, Pictures, Results, place_layers, place_map, query_colors, result_grid, select, short_name
+from .results import ONLY, Pictures, Results, place_layers, place_map, query_kind, result_grid, select, short_name
 
 # %% ../../nbs/viz/04_retrieval.ipynb #7ec2fceb
 LISTED = 200   # queries in the list at a time
@@ -61,7 +61,7 @@ class RetrievalExplorer(Explorer):
         self.rows = select(r, name, other, self.text.value, self.condition.value or "", self.label.value, self.only.value, self._within)
         if query is not None: self.set_trait("query", int(query))
         elif len(self.rows) and self.query not in self.rows: self.set_trait("query", int(self.rows[0]))
-        if self.map is not None: self.map.data[1].marker.color = query_colors(r, name)[self._map_rows]
+        if self.map is not None: self.map.data[1].marker.color = query_kind(r, name)[self._map_rows]
         self._draw()
     def step(self, by: int, wrong: bool = False):
         "The next of the listed queries (or the one before); `wrong`: the next whose first one is wrong. Goes round."
