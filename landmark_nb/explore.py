@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .challenge import Member, LandmarkData, classes_of, describe, folds_of, load_member, open_data, problems, usage_of
+from .challenge import LandmarkData, classes_of, describe, folds_of, load_member, open_data, problems, usage_of
 from .config import from_flat
 from .core import Ranking, read_json
-from .data.places import Manifest, PlaceSet, find_split, read_place_sets
+from .data.places import Manifest, find_split, positives_from_csv, read_place_sets
 from .experiments import RECIPES, configure, describe_set, frozen_trunk, locate, run, search_folders
 from .runs import home, pick_device
 from .search.tune import Pipeline, Recognition, SoftLabels, neighbours
@@ -76,10 +76,13 @@ def open_places(runs,                  # run folders of the recipes cosplace and
         rankings[name] = knn(q, d, min(k, len(d)), recipe.run.index, device=device)
     return Places(Results(s.queries, s.database, rankings, s.positives), vectors)
 
-def open_folders(database, queries, k: int = 50, **how) -> Results:
-    "Two folders of photographs, without places: `experiments.search_folders` as results. `how`: its other arguments."
+def open_folders(database, queries,
+                 right: str = "",   # a csv with a query and its right database images a row (`query,ref_positives`), if they are known
+                 k: int = 50,       # nearest that are searched
+                 **how) -> Results: # other arguments of `experiments.search_folders`
+    "Two folders of photographs, without places: `experiments.search_folders` as results. Raises `ValueError` naming the row of a wrong csv."
     d, q, r = search_folders(database, queries, k=k, **how)
-    return Results(q, d, {Path(how.get("weights", "")).parent.name or how.get("trunk", "tf_efficientnet_lite0"): r})
+    return Results(q, d, {Path(how.get("weights", "")).parent.name or how.get("trunk", "tf_efficientnet_lite0"): r}, positives_from_csv(right, d, q) if right else None, metric="R@1" if right else "")
 
 # %% ../nbs/08_explore.ipynb #18897250
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def group_map(p, group: int | None = None, most: int = 20_000) -> go.Figure:
     mine = p.group_of_class == group if group is not None else np.ones(len(xy), bool)
     if group is not None: rows = np.concatenate([rows[~mine[rows]], np.flatnonzero(mine)[thin(int(mine.sum()), most)]])
     kind = np.where(mine[rows], p.group_of_class[rows] % len(PALETTE), len(PALETTE))
-    fig = go.Figure(go.Scattergl(x=xy[rows, 0], y=xy[rows, 1], mode="markers", marker=dict(colored(kind, [*PALETTE, "#dde3ea"]), size=np.where(mine, 1., .7)[rows] * (9 if len(rows) < 1000 else 6 if len(rows) < 5000 else 4)), customdata=np.stack([p.group_of_class[rows], p.counts[rows], p.cells[rows, 2] * p.alpha], 1) if len(rows) else None,
+    fig = go.Figure(go.Scattergl(x=xy[rows, 0], y=xy[rows, 1], mode="markers", marker=dict(colored(kind, [*PALETTE, "#dde3ea"]), size=np.where(mine, 1., .7)[rows] * (9 if len(rows) < 1000 else 6 if len(rows) < 5000 else 4), opacity=1), customdata=np.stack([p.group_of_class[rows], p.counts[rows], p.cells[rows, 2] * p.alpha], 1) if len(rows) else None,
                                   hovertemplate="group %{customdata[0]}<br>%{customdata[1]} images, heading from %{customdata[2]}°<extra></extra>"))
     style(fig, "", 460, showlegend=False, margin=dict(l=55, r=10, t=10, b=45)); fig.update_xaxes(title="east [m]"); fig.update_yaxes(title="north [m]", scaleanchor="x")
     return fig

@@ -50,7 +50,7 @@ def code_of(problem, cfg, tuned: float, held_out: float) -> str:
     "Python that makes the config again and applies it; `problem` is the reader's."
     C = type(cfg)
     knobs = ",\n             ".join(f"{k}={v!r}" for k, v in changed(cfg).items())
-    return f"from {C.__module__} import {C.__name__}\n\ncfg = {C.__name__}({knobs})\nproblem.score(cfg)          # {problem.metric}: {tuned:.4f} on the queries tuned on, {held_out:.4f} on those held out\nanswer = problem.{'apply(cfg)' if hasattr(problem, 'apply') else 'nearest(cfg, None)'}"
+    return f"from {C.__module__} import {C.__name__}\n\ncfg = {C.__name__}({knobs})\n# {problem.metric} {tuned:.4f} on the queries tuned on,\n# {held_out:.4f} on those held out\nanswer = problem.{'apply(cfg)' if hasattr(problem, 'apply') else 'nearest(cfg, None)'}"
 
 def gain_bars(gain, held, most: int = 200) -> tuple:   # what a bar trace needs, int64 rows of the queries in it, a caption
     "What each query gained or lost, largest gain first; those held out in another colour. The `most` that changed most."

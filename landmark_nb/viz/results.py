@@ -137,10 +137,10 @@ def result_grid(res: Results, pictures: tuple,   # Pictures of the queries and o
     cards = [card(pictures[0][[q]][0], note, "query", res.queries.ids[int(q)], lines=said((p.query_classes[q], p.query_conf[q]), q) if p else [])]
     move = moves(before, near) if before is not None else [0] * len(near)
     for rank, (i, uri, score, up) in enumerate(zip(near, pictures[1][near], scores, move), 1):
-        what = f"{away[i]:.0f} m" if away else short_name(res.database, i)
+        name, what = short_name(res.database, i), f" · {away[i]:.0f} m" if away else ""
         kind = "plain" if res.positives is None else "right" if i in right else "wrong"
-        cards.append(card(uri, f"{rank} · {score:.3f} · {what}", kind, f"{res.database.ids[i]}, rank {rank}, score {score:.4f}", "new" if up is None else f"{'▲' if up > 0 else '▼'} {abs(up)}" if up else "", said((p.classes[i], p.conf[i]), i) if p else []))
-    gone = "" if before is None else f"{len(set(map(int, before[:k])) - set(near) - {-1})} of the first {k} left"
+        cards.append(card(uri, f"{rank} · {score:.3f}{what}", kind, f"{res.database.ids[i]}, rank {rank}, score {score:.4f}", "new" if up is None else f"{'▲' if up > 0 else '▼'} {abs(up)}" if up else "", ([] if away else [name]) + (said((p.classes[i], p.conf[i]), i) if p else [])))
+    gone = "" if before is None else f"{len(set(map(int, before[:k])) - set(near) - {-1})} of the first {k} dropped out"
     none = "" if near else "<p>Nothing was found for this query (it has no descriptor, or no answer).</p>"
     return f'<div class="lm-found" data-query="{int(q)}" data-shown="{len(near)}">{head}<div class="lm-grid">{"".join(cards)}</div>{none}<p class="lm-gone">{gone}</p></div>'
 

@@ -33,6 +33,7 @@ class RetrievalExplorer(Explorer):
         self.k = W.IntSlider(min(k, widest), 1, min(100, widest), description="pictures", continuous_update=True)
         self.list = W.Select(options=[], rows=14, layout=wide)
         self.back, self.forth, self.wrong = (W.Button(description=t, layout=wide) for t in ("◀", "▶", "next wrong one"))
+        self.wrong.disabled = results.positives is None
         self.count, self.head, self.left, self.right = W.HTML(), W.HTML(), W.HTML(layout=wide), W.HTML(layout=wide)
         for w, c in ((self.left, "lm-a"), (self.right, "lm-b"), (self.head, "lm-head")): w.add_class(c)
         self.map, self._map_rows, self._corner = None, np.empty(0, np.int64), None
