@@ -103,8 +103,9 @@ def parameters(node: ast.AST, comments: dict) -> tuple[str, list]:
         parts.append(star + arg.arg + (f"={value}" if value else ""))
         rows.append([star + arg.arg, show(arg.annotation), value, ""])
         used[(default if value else arg).end_lineno] = rows[-1]     # a comment is the last parameter's on its line
-    for line, row in used.items(): row[3] = comments.get(line, "")
-    if node.returns and show(node.returns) != "None": rows.append(["returns", show(node.returns), "", comments.get(node.returns.end_lineno, "") if node.returns.end_lineno not in used else ""])
+    last = node.returns.end_lineno if node.returns else 0       # a comment there says what is returned
+    for line, row in used.items(): row[3] = comments.get(line, "") if line != last else ""
+    if node.returns and show(node.returns) != "None": rows.append(["returns", show(node.returns), "", comments.get(last, "")])
     return ", ".join(parts), rows
 
 
