@@ -89,7 +89,7 @@ def open_folders(database, queries,
 class Landmarks:
     "A challenge as one model or an ensemble sees it, and its post-processing as problems."
     data: LandmarkData
-    retrieval: Results        # queries that count, in the index
+    retrieval: Results        # queries that count, in the index: "as searched", and before it each model of an ensemble alone
     soft: SoftLabels          # over them
     held_out: np.ndarray      # bool: the private ones
     recognition: Results      # private queries, among the training photographs
@@ -104,8 +104,8 @@ def open_landmarks(models: list,                 # run folders of the recipe lan
                    weights: list | None = None,  # of the ensemble; default: equal
                    candidates: int = 1000, worlds: str = "", index: str = "exact", progress: bool = True) -> Landmarks:
     "Describe, search, and gather what post-processing looks at. Raises `ValueError` for data without solutions."
-    import polars as pl
     from landmark_nb.search.ensemble import combine_stores
+    from landmark_nb.search.knn import knn
     models = [Path(m) for m in ([models] if isinstance(models, (str, Path)) else models)]
     members = [load_member(str(m)) for m in models]
     c = config_of(models[0])
@@ -116,7 +116,8 @@ def open_landmarks(models: list,                 # run folders of the recipe lan
     names, known = members[0].head.labels, classes_of(data.clean)
     usage = usage_of(data)
     queries = data.test[rows]
-    retrieval = Results(queries, data.index, {"as searched": soft.ranking}, soft.positives, Predictions(soft.qc, soft.qp, *soft.index, names), conditions=usage[rows])
+    alone = {m.name: knn(np.asarray(s["test"].vectors[rows], np.float32), s["index"].vectors, soft.ranking.ids.shape[1], index, device=device) for m, s in zip(members, stores)} if len(members) > 1 else {}
+    retrieval = Results(queries, data.index, alone | {"as searched": soft.ranking}, soft.positives, Predictions(soft.qc, soft.qp, *soft.index, names), conditions=usage[rows])
     of = known.encode(data.clean.table["label"])
     by = np.argsort(of, kind="stable"); starts = np.searchsorted(of[by], np.arange(len(known) + 1))
     right = [np.concatenate([by[starts[l]:starts[l + 1]] for l in sorted(t) if l >= 0] or [np.empty(0, np.int64)]) for t in rules.truth]

@@ -120,7 +120,7 @@ def test_training_while_it_runs(browser, lab, opened, artefacts):
     seen = {step.get_attribute("data-step")}
     for _ in range(300):
         seen.add(step.get_attribute("data-step"))
-        if "80" in seen: break
+        if "48" in seen: break
         page.wait_for_timeout(200)
     page.wait_for_function("() => window.__ran", timeout=180000)
     assert len(seen) > 2, f"the steps that were seen: {seen}"
