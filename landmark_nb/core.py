@@ -93,9 +93,12 @@ def read_csv(path,             # with a header
 
 # %% ../nbs/00_core.ipynb #faf8e344
 class Tail:
-    "The whole lines of a JSON-lines file, as they come."
-    def __init__(self, path): self.path, self._at, self._file = Path(path), 0, None
-    def read(self) -> tuple:   # (list of dicts that came since the last call, whether the file was begun anew in between)
+    "The whole lines of a JSON-lines file, as they come; `at_end`: only those that come from now on."
+    def __init__(self, path, at_end: bool = False):
+        self.path, self._at, self._file = Path(path), 0, None
+        if at_end and self.path.exists(): s = self.path.stat(); self._at, self._file = s.st_size, s.st_ino
+    def read(self, most: int = 1 << 23) -> tuple:   # (list of dicts, whether the file was begun anew since the last call)
+        "What came since the last call, some `most` bytes at a time: call again until there is nothing."
         try: f = open(self.path, "rb")
         except FileNotFoundError: again, self._at, self._file = self._file is not None, 0, None; return [], again
         with f:
@@ -103,7 +106,8 @@ class Tail:
             again = self._file is not None and (s.st_ino != self._file or s.st_size < self._at)
             if again: self._at = 0
             self._file = s.st_ino
-            f.seek(self._at); new = f.read()
+            f.seek(self._at); new = f.read(most)
+            while new and b"\n" not in new and (more := f.read(most)): new += more      # a line longer than that
         new = new[:new.rfind(b"\n") + 1]; self._at += len(new)
         out = []
         for line in new.splitlines():

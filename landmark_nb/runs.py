@@ -133,8 +133,7 @@ def followed(folder, total: int, progress: bool):
     import threading
     from tqdm import tqdm
     from landmark_nb.train.loop import latest_checkpoint
-    stop, tail = threading.Event(), Tail(folder.log_path)
-    tail.read()                                                           # what is there already is no news
+    stop, tail = threading.Event(), Tail(folder.log_path, at_end=True)
     start = latest_checkpoint(folder.path / "checkpoints")
     bar = tqdm(total=total, initial=int(start.name) if start else 0, desc="training", unit="step", disable=not progress, **note_progress)
     def look():

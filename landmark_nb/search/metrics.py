@@ -20,7 +20,16 @@ def hits(ids: np.ndarray,      # int [q, k] database rows, -1 for none
     "Which of what was found is right."
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(positives): raise ValueError(f"ids {ids.shape} must be [q, k] with one row for each of the {len(positives)} positives")
-    return np.array([np.isin(row, p) & (row >= 0) for row, p in zip(ids, positives)], bool).reshape(ids.shape)
+    n, out = np.fromiter(map(len, positives), np.int64, len(ids)), np.zeros(ids.shape, bool)
+    flat = np.concatenate([np.asarray(p, np.int64) for p in positives if len(p)] or [np.empty(0, np.int64)])
+    if not flat.size or not ids.size: return out
+    base = int(max(ids.max(), flat.max())) + 2                       # -1 meets no key: it would be the last number of the query before
+    keys = np.unique(np.repeat(np.arange(len(n)), n) * base + flat)
+    for i in range(0, len(ids), block := max(1, (1 << 22) // ids.shape[1])):
+        want = np.arange(i, min(i + block, len(ids)))[:, None] * base + ids[i:i + block]
+        out[i:i + block] = keys[np.searchsorted(keys, want).clip(max=len(keys) - 1)] == want
+    out[ids < 0] = False
+    return out
 
 def first_hit(ids: np.ndarray,      # int [q, k] database rows, best first, -1 for none
               positives,            # for each query an array of right rows

@@ -26,6 +26,9 @@ def vote(ranking: Ranking,       # of the training images, at least k columns or
         ) -> tuple:              # int64 [q] label (-1: none) and float64 [q] confidence
     "The label that the k nearest training images and the head agree on best. Costs O(q k^2). Of equal confidences the better-ranked label wins."
     if k < 1: raise ValueError(f"vote: k={k} must be at least 1")
+    if len(ranking) > 8192:                                                     # memory is O(q k^2): by blocks
+        part = lambda a, i: None if a is None else a[i:i + 8192]
+        return tuple(map(np.concatenate, zip(*(vote(Ranking(part(ranking.ids, i), part(ranking.scores, i)), labels, k, a, b, part(classes, i), part(class_scores, i), floor) for i in range(0, len(ranking), 8192)))))
     labels = np.asarray(labels)
     if np.isnan(ranking.scores).any(): raise ValueError(f"vote: query {int(np.argwhere(np.isnan(ranking.scores))[0][0])} has a score that is NaN")
     ids, sim = ranking.ids[:, :k], ranking.scores[:, :k].astype(np.float64)

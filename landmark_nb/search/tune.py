@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numba import njit, prange
 
-from ..config import Config, flat_fields, from_flat, knob, to_flat
+from ..config import Config, flat_fields, from_flat, knob, knob_range, to_flat
 from ..core import Ranking, atomic_write, read_json, rng
 from .metrics import hits, query_scores
 from .recognise import Evidence, RecogniseConfig, penalised, recognise
@@ -120,7 +120,7 @@ def chosen(rows, n: int) -> np.ndarray:
     return rows.astype(np.int64)
 
 class Problem:
-    """What tuning and explorers ask of a post-processing rule. A rule of your own needs `name`, `Config`, `metric`, `__len__` and `values`; or give a function to `Pipeline`."""
+    """What tuning and explorers ask of a post-processing rule. A rule of your own needs `name`, `Config`, `metric`, `__len__` and `values`, and `nearest` for the pictures of an explorer; or give a function to `Pipeline`."""
     name, Config, metric = "", Config, ""     # of the rule, its knobs, what is measured
     def __len__(self): raise NotImplementedError
     def values(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
@@ -193,9 +193,11 @@ class Recognition(Problem):
     def __init__(self, evidence: Evidence, truth: list):
         if len(truth) != len(evidence.ranking): raise ValueError(f"Recognition: the truth of {len(truth)} queries, but the evidence has {len(evidence.ranking)}")
         self.evidence, self.truth = evidence, truth
-        self.M = np.array([bool(t) for t in truth])
+        self.M, self._kept = np.array([bool(t) for t in truth]), {}
     def __len__(self): return len(self.truth)
-    def apply(self, cfg) -> tuple: return recognise(self.evidence, cfg)
+    def apply(self, cfg) -> tuple:
+        if cfg not in self._kept: self._kept = {k: v for k, v in list(self._kept.items())[-2:]} | {cfg: recognise(self.evidence, cfg)}     # asked for again and again
+        return self._kept[cfg]
     def counted(self, rows=None) -> int: return int(self.M[chosen(rows, len(self))].sum())
     def values(self, cfg, rows=None) -> np.ndarray:
         "What each answer adds to GAP over some of the queries: the precision at its place if it is right, else 0 (rules that look at all answers, as demotion does, still see all)."
@@ -248,10 +250,14 @@ class Pipeline(Problem):
         "Of the photographs found, those that stand higher than they did, and lower."
         rows = chosen(rows, len(self))
         a, b = (self.apply(c).ids[rows] for c in (cfg, self.starts[0]))
-        where = lambda ids: {(q, int(i)): k for q, row in enumerate(ids) for k, i in enumerate(row) if i >= 0}
-        now, was = where(a), where(b)
-        moves = [was.get(key, b.shape[1]) - k for key, k in now.items()]
-        return {"moved up": float(np.mean([m > 0 for m in moves])), "moved down": float(np.mean([m < 0 for m in moves]))} if moves else {}
+        base = int(max(a.max(initial=-1), b.max(initial=-1))) + 2
+        key = lambda ids: (np.arange(len(ids))[:, None] * base + ids)[ids >= 0]
+        was, now, at, to = key(b), key(a), np.nonzero(b >= 0)[1], np.nonzero(a >= 0)[1]
+        if not len(now): return {}
+        order = np.argsort(was); was, at = np.append(was[order], -1), np.append(at[order], b.shape[1])
+        i = np.searchsorted(was[:-1], now)
+        before = np.where(was[i] == now, at[i], b.shape[1])                     # what was not there comes from below
+        return {"moved up": float((before > to).mean()), "moved down": float((before < to).mean())}
 
 @dataclass(frozen=True)
 class NeighbourConfig(Config):
@@ -296,7 +302,7 @@ def _search(problem, rows, trials, seed, starts, only, progress, each=None):
     except ImportError as e: raise ImportError("tuning needs Optuna and cmaes: pip install landmark_nb[tune]") from e
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     fields = {k: f for k, (f, _) in flat_fields(problem.Config).items() if k in only}
-    ends = {k: (f.metadata["low"], f.metadata["high"] if f.metadata["high"] is not None else 50) for k, f in fields.items()}
+    ends = {k: knob_range(f) for k, f in fields.items()}
     to_unit = lambda k, v: min(max((v - ends[k][0]) / (ends[k][1] - ends[k][0]), 0.), 1.) ** (1 / 3)
     def value(k, u):
         v = ends[k][0] + (ends[k][1] - ends[k][0]) * u ** 3

@@ -20,6 +20,7 @@ def lay_out(vectors, near,              # [n, d], and the `Ranking` of each one'
             seed: int = 0) -> np.ndarray:   # float32 [n, 2]
     "A place on the sheet for each descriptor. Raises `ValueError` for an unknown method."
     n = len(vectors)
+    if n < 3: return np.zeros((n, 2), np.float32) + np.arange(n, dtype=np.float32)[:, None]
     if method == "pca" or (method == "umap" and n < 5):
         rows = np.sort(rng(seed, 60).permutation(n)[:50_000])
         part = np.asarray(vectors[rows], np.float32); mean = part.mean(0)
@@ -49,6 +50,7 @@ def atlas_table(manifest: Manifest, vectors,
     n = len(manifest)
     if len(vectors) != n: raise ValueError(f"atlas: {len(vectors)} descriptors, but the manifest has {n} images")
     for k, v in (columns or {}).items():
+        if k in ("row", "id", "x", "y", "neighbors", "image"): raise ValueError(f"atlas: column {k!r} is one that the table has itself; give it another name")
         if len(v) != n: raise ValueError(f"atlas: column {k!r} has {len(v)} values, but there are {n} images")
     near = knn(np.asarray(vectors, np.float32), vectors, min(max(neighbors, 15) + 1, n), index)
     xy = lay_out(vectors, near, method, seed)
@@ -79,6 +81,7 @@ class DescriptorMap(Explorer):
         except ImportError as e: raise ImportError("the descriptor map needs Embedding Atlas: pip install landmark_nb[atlas]") from e
         self.table, self.retrieval = atlas_table(manifest, vectors, columns, **how), retrieval
         self.query_rows = np.arange(len(manifest)) if query_rows is None else np.asarray(query_rows)
+        if self.query_rows.shape != (len(manifest),): raise ValueError(f"DescriptorMap: query_rows {self.query_rows.shape} must be an int for each of the {len(manifest)} images")
         if retrieval is not None and self.query_rows.max(initial=-1) >= len(retrieval.results): raise ValueError(f"DescriptorMap: query_rows names query {self.query_rows.max()}, but the retrieval explorer has {len(retrieval.results)}")
         self.atlas = EmbeddingAtlasWidget(self.table, row_id="row", x="x", y="y", text="id", image="image", neighbors="neighbors", labels="disabled")
         self.said, self.rows = W.HTML(), np.arange(len(manifest))
@@ -92,4 +95,4 @@ class DescriptorMap(Explorer):
         queries = np.unique(self.query_rows[self.rows]); queries = queries[queries >= 0]
         everything = len(self.rows) == len(self.table)
         self.said.value = f'<div data-selected="{len(self.rows)}">' + word(f"{len(self.rows):,} of {len(self.table):,} descriptors" + (" (select some on the sheet)" if everything else " selected") + (f"; {len(queries):,} of them are queries below" if self.retrieval is not None and not everything else "")) + "</div>"
-        if self.retrieval is not None: self.retrieval.among(None if everything or not len(queries) else queries)
+        if self.retrieval is not None: self.retrieval.among(None if everything else queries)

@@ -16,32 +16,32 @@ from .plots import PALETTE, class_sizes, colored, style, thin
 # %% ../../nbs/viz/07_groups.ipynb #bbe86732
 def separation(p,            # Partition
                east, north, heading) -> tuple:   # metres, degrees; inf where no two classes are neighbours in that way
-    "The smallest gap between two classes of one group: along an axis for those in different cells, in heading for those in one cell. O(n + C log C)."
-    C, keep = len(p.cells), p.class_of >= 0
-    if C < 2: return np.inf, np.inf
+    "The smallest gap between two classes of one group: along an axis for those in neighbouring cells (a lower bound where these touch at a corner), in heading for those in one cell. O(n + C log C)."
+    keep = p.class_of >= 0
+    if len(p.cells) < 2: return np.inf, np.inf
     y = p.class_of[keep]
-    order = np.argsort(y, kind="stable"); starts = np.searchsorted(y[order], np.arange(C))
+    order = np.argsort(y, kind="stable"); starts = np.searchsorted(y[order], np.arange(len(p.cells)))
     bounds = lambda v: (np.minimum.reduceat(v[order], starts), np.maximum.reduceat(v[order], starts))
-    turn = np.mod(np.asarray(heading, float)[keep], 360)
-    (e0, e1), (n0, n1), (h0, h1) = bounds(np.asarray(east, float)[keep]), bounds(np.asarray(north, float)[keep]), bounds(turn)
-    sectors = round(360 / p.alpha)
-    c = p.cells - p.cells.min(0)
-    size = c.max(0) + 1 + 2 * p.N
-    number = lambda e, n, h: ((e + p.N) * size[1] + n + p.N) * sectors + h % sectors
-    keys = number(c[:, 0], c[:, 1], p.cells[:, 2]); by = np.argsort(keys)
-    metres = degrees = np.inf
-    for de, dn in ((0, 0), (p.N, 0), (0, p.N), (p.N, p.N), (p.N, -p.N)):
-        for dh in range(p.L if (de, dn) == (0, 0) else 0, sectors if (de, dn) != (0, 0) else sectors // 2 + 1, p.L):
-            other = number(c[:, 0] + de, c[:, 1] + dn, p.cells[:, 2] + dh)
-            at = np.searchsorted(keys[by], other).clip(0, C - 1)
-            hit = keys[by][at] == other
-            a, b = np.flatnonzero(hit), by[at[hit]]
-            a, b = a[a != b], b[a != b]
-            if not len(a): continue
-            if (de, dn) == (0, 0):
-                gap = np.minimum(np.mod(h0[b] - h1[a], 360), np.mod(h0[a] - h1[b], 360)); degrees = min(degrees, float(gap.min()))
-            else: metres = min(metres, float(np.maximum.reduce([e0[b] - e1[a], e0[a] - e1[b], n0[b] - n1[a], n0[a] - n1[b]]).min()))
-    return metres, degrees
+    e0, e1 = bounds(np.asarray(east, float)[keep]); n0, n1 = bounds(np.asarray(north, float)[keep]); h0, h1 = bounds(np.mod(np.asarray(heading, float)[keep], 360))
+    c = p.cells - np.array([*p.cells[:, :2].min(0), 0]) + np.array([2, 2, 0]) * p.N                  # neighbours have numbers, too
+    width = c[:, 1].max() + 2 * p.N + 1
+    place = (c[:, 0] * width + c[:, 1]) * p.L + c[:, 2] % p.L                                       # a cell, and which of the L kinds of sectors
+    by = np.lexsort((c[:, 2], place)); place = place[by]
+    first = np.flatnonzero(np.r_[True, place[1:] != place[:-1]]); last = np.r_[first[1:], len(place)] - 1
+    # in one cell: from each sector to the next one, and from the last to the first
+    ahead = np.arange(len(place)) + 1; ahead[last] = first
+    turn = np.mod(h0[by][ahead] - h1[by], 360)[ahead != np.arange(len(place))]
+    # from cell to cell: the bounds of all sectors of a kind
+    box = lambda v, f: f.reduceat(v[by], first)
+    e0, e1, n0, n1, place = box(e0, np.minimum), box(e1, np.maximum), box(n0, np.minimum), box(n1, np.maximum), place[first]
+    metres = np.inf
+    for k in (1, 2) if p.N == 1 else (1,):                                                          # cells side by side may be farther apart than the next but one
+        for de, dn in ((1, 0), (0, 1), (1, 1), (1, -1)):
+            other = place + k * p.N * (de * width + dn) * p.L
+            b = np.searchsorted(place, other).clip(max=len(place) - 1)
+            a = np.flatnonzero(place[b] == other); b = b[a]
+            if len(a): metres = min(metres, float(np.maximum.reduce([e0[b] - e1[a], e0[a] - e1[b], n0[b] - n1[a], n0[a] - n1[b]]).min()))
+    return metres, float(turn.min(initial=np.inf))
 
 def group_map(p, group: int | None = None, most: int = 20_000) -> go.Figure:
     "Classes on the ground, moved from their cell's middle in the direction in which they look, in the colour of their group; with `group` the others are grey. Metres from the south-western corner."
@@ -61,13 +61,14 @@ class GroupExplorer(Explorer):
     "A view over the partition of places; `partition` is the present one. `manifest`: images with places and headings."
     def __init__(self, manifest=None, east=None, north=None, heading=None, M: float = 10., alpha: float = 30., N: int = 5, L: int = 2, min_images: int = 10):
         if manifest is not None: (east, north), heading = manifest.place.T, manifest.column("heading")
+        if not np.shape(east) == np.shape(north) == np.shape(heading): raise ValueError(f"GroupExplorer: east {np.shape(east)}, north {np.shape(north)} and heading {np.shape(heading)} must be of one length")
         good = np.isfinite(east) & np.isfinite(north) & np.isfinite(heading)
         if not good.any(): raise ValueError("GroupExplorer: not one image has a place and a heading; read it with data.places.read_sfxl, or give east, north and heading")
         self.left_out = int((~good).sum())
         self.east, self.north, self.heading = (np.asarray(a, float)[good] for a in (east, north, heading))
         wide = dict(layout=W.Layout(width="98%"), style=dict(description_width="86px"))
         angles = [float(a) for a in (5, 7.5, 10, 12, 15, 18, 20, 22.5, 24, 30, 36, 40, 45, 60, 72, 90, 120, 180, 360)]
-        self.M = W.FloatSlider(M, min=1, max=max(100., M), step=.5, description="M [m]", description_tooltip="side of a cell", **wide)
+        self.M = W.FloatSlider(M, min=min(1, M), max=max(100., M), step=.5, description="M [m]", description_tooltip="side of a cell", **wide)
         self.alpha = W.SelectionSlider(options=[(f"{a:g}", a) for a in sorted({*angles, float(alpha)})], value=float(alpha), description="alpha [°]", description_tooltip="width of a heading sector", **wide)
         self.N = W.IntSlider(N, 1, max(10, N), description="N", description_tooltip="every N-th cell along an axis belongs to the same group", **wide)
         self.L = W.IntSlider(L, 1, max(12, L), description="L", description_tooltip="every L-th sector belongs to the same group", **wide)
@@ -86,6 +87,7 @@ class GroupExplorer(Explorer):
         try: p = assign(self.east, self.north, self.heading, self.M.value, self.alpha.value, self.N.value, self.L.value, self.min_images.value)
         except ValueError as e: self.said.value = word(str(e), True); return
         self.partition, self.said.value = p, word(f"{self.left_out} images have no place or heading, and are left out") if self.left_out else ""
+        self.apart = separation(p, self.east, self.north, self.heading)
         groups = p.groups
         counts = np.bincount(np.searchsorted(groups, p.group_of_class), minlength=len(groups))
         u = lambda g: "(" + ", ".join(map(str, map(int, p.uvw(int(g))))) + ")"
@@ -98,7 +100,7 @@ class GroupExplorer(Explorer):
         p, n = self.partition, len(self.east)
         g = None if self.group.value < 0 else self.group.value
         lost = int((p.class_of < 0).sum())
-        m, deg = separation(p, self.east, self.north, self.heading)
+        m, deg = self.apart
         held = " or ".join(([f"{m:.1f} m"] if np.isfinite(m) else []) + ([f"{deg:.1f}°"] if np.isfinite(deg) else [])) or "no two neighbours"
         sizes = np.bincount(np.searchsorted(p.groups, p.group_of_class)) if len(p.cells) else np.zeros(0, int)
         items = [(f"{len(p.cells):,}", "classes"), (f"{len(p.groups)} of {p.N * p.N * p.L}", "groups"), (f"{int(np.median(sizes)) if len(sizes) else 0:,}", "classes of the median group"), (f"{100 * lost / n:.1f} %", f"of {n:,} images lost to classes of fewer than {p.min_images}"),

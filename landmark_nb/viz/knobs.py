@@ -6,16 +6,16 @@
 __all__ = ['knob_tables', 'control', 'changed', 'code_of', 'gain_bars', 'gain_figure', 'KnobExplorer']
 
 # %% ../../nbs/viz/05_knobs.ipynb #e28cfb55
-import re, threading
+import contextlib, re, threading, time
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
 
-from ..config import flat_fields, from_flat, to_flat
+from ..config import flat_fields, from_flat, knob_range, to_flat
 from ..core import rng
-from ..search.tune import Tuned, load_preset, save_preset, tune
+from ..search.tune import Problem, Tuned, load_preset, save_preset, tune
 from .controls import Explorer, W, bar, box, figure, html, redraw, word
 from .plots import PALETTE, colored, style
 from .results import Pictures, Results, result_grid, short_name
@@ -35,9 +35,9 @@ def control(name: str, field, **kw):
     kw = dict(description=kw.pop("description", name), description_tooltip=meta["help"] or name, style=dict(description_width="initial")) | kw
     if meta["choices"]: return W.Dropdown(options=list(meta["choices"]), value=default, **kw)
     if isinstance(default, bool): return W.Checkbox(value=default, indent=False, **kw)
-    lo, hi = (meta["low"] if meta["low"] is not None else 0), (meta["high"] if meta["high"] is not None else 50)
+    if isinstance(default, (int, float)): lo, hi = knob_range(field)
     if isinstance(default, int): return W.IntSlider(default, lo, hi, **kw)
-    if isinstance(default, float): return W.FloatSlider(default, min=lo, max=hi, step=10. ** np.floor(np.log10((hi - lo) / 99)), readout_format=".2f", **kw)
+    if isinstance(default, float): return W.FloatSlider(default, min=lo, max=hi, step=10. ** np.floor(np.log10((hi - lo) / (99 if meta["high"] is not None else 5000))), readout_format=".2f", **kw)
     if isinstance(default, str): return W.Text(value=default, continuous_update=False, **kw)
     raise ValueError(f"knob {name}: no control for a {type(default).__name__}")
 
@@ -46,7 +46,9 @@ def changed(cfg) -> dict:
     base = to_flat(type(cfg)())
     return {k: v for k, v in to_flat(cfg).items() if v != base[k]}
 
-def code_of(problem, cfg, tuned: float, held_out: float) -> str:
+def code_of(problem, cfg,
+            tuned: float,       # its score on the queries tuned on
+            held_out: float) -> str:
     "Python that makes the config again and applies it; `problem` is the reader's."
     C = type(cfg)
     knobs = ",\n             ".join(f"{k}={v!r}" for k, v in changed(cfg).items())
@@ -74,7 +76,7 @@ class KnobExplorer(Explorer):
     "A view over a `search.tune.Problem`. `config` is the present state; set it, or any of `controls`' values."
     query = traitlets.Int(0, help="the query whose pictures are shown")
     def __init__(self, problem, results: Results | None = None,   # for the pictures: `nearest` of the problem names rows of its database
-                 held_out=None,          # bool [q]: queries that are not tuned on; default: every other one, drawn by chance
+                 held_out=None,          # bool [q]: queries that are not tuned on; default: half of them, drawn by chance
                  presets: dict | None = None,   # name -> config, beside the problem's own starting points
                  folder=".",             # where presets are saved, and found
                  retrieval=None,         # a RetrievalExplorer that opens the query, too
@@ -82,11 +84,14 @@ class KnobExplorer(Explorer):
         if results is not None and len(results) != len(problem): raise ValueError(f"KnobExplorer: results of {len(results)} queries, but the problem has {len(problem)}")
         self.problem, self.results, self.folder, self.retrieval = problem, results, Path(folder), retrieval
         self.held = (rng(0, 51).permutation(len(problem)) % 2 == 1) if held_out is None else np.asarray(held_out, bool)
-        if self.held.shape != (len(problem),) or self.held.all(): raise ValueError(f"KnobExplorer: held_out must be a bool for each of the {len(problem)} queries, some of them False")
+        if self.held.shape != (len(problem),) or self.held.all() or not self.held.any(): raise ValueError(f"KnobExplorer: held_out must be a bool for each of the {len(problem)} queries, with some of both")
+        for name, cfg in (presets or {}).items():
+            if not isinstance(cfg, problem.Config): raise ValueError(f"KnobExplorer: preset {name!r} is a {type(cfg).__name__}; must be a {problem.Config.__name__}")
         self._sides = np.flatnonzero(~self.held), np.flatnonzero(self.held)
         self.base = problem.starts[0]
-        self._base = self._measure(self.base)
-        self._past, self._config, self._quiet, self._stop, self._thread, self._drawn = [], self.base, False, threading.Event(), None, 0
+        self._base = self._now = self._measure(self.base)
+        self._past, self._config, self._quiet, self._stop, self._thread, self._drawn, self._tuning, self._last, self._was = [], self.base, False, threading.Event(), None, 0, False, (None, 0.), {}
+        self._shows = results is not None and type(problem).nearest is not Problem.nearest
         fields, (tables, rest) = {k: f for k, (f, _) in flat_fields(problem.Config).items()}, knob_tables(problem.Config)
         self.controls, groups = {}, []
         for name, at in tables.items():
@@ -94,17 +99,20 @@ class KnobExplorer(Explorer):
             for p, k in at.items(): self.controls[k] = control(k, fields[k], description="", layout=W.Layout(width="auto", margin="0"))
             grid = W.GridBox([self.controls[at[i, j]] if (i, j) in at else W.HTML() for i in range(1, rows + 1) for j in range(1, columns + 1)], layout=W.Layout(grid_template_columns=f"repeat({columns}, minmax(0, 1fr))", width="100%"))
             grid.add_class(f"lm-knobs-{re.sub('[^A-Za-z0-9]', '-', name)}")
-            groups.append(box(W.HTML(word(f"{name}: the query's 1st to {rows}{'rd' if rows == 3 else 'th'} class downwards, the photograph's to the right")), grid))
+            groups.append(box(W.HTML(word(f"{name}; at the top left: {fields[at[min(at)]].metadata['help'] or at[min(at)]}")), grid))
         for k in rest: self.controls[k] = control(k, fields[k], layout=W.Layout(width="98%"))
         groups.append(box(*(self.controls[k] for k in rest)))
         for k, w in self.controls.items(): w.observe(self._moved, "value")
-        own = {"everything off" if i == 0 else ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed(c).items()): c for i, c in enumerate(problem.starts)}
+        own = {"the baseline" if i == 0 else ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed(c).items()): c for i, c in enumerate(problem.starts)}
         self.presets = own | (presets or {})
+        for f in sorted(self.folder.glob("*.json")):
+            with contextlib.suppress(ValueError): self.presets.setdefault(f.stem, load_preset(f, problem))      # others are of another rule
         button = lambda text, do, **kw: (lambda b: (b.on_click(lambda _: do()), b)[1])(W.Button(description=text, layout=W.Layout(width="auto"), **kw))
         self.preset = W.Dropdown(options=[("choose ...", ""), *((n, n) for n in self.presets)], description="preset")
         self.preset.observe(lambda c: c["new"] and self.choose(c["new"]), "value")
         self.trials = W.BoundedIntText(100, 1, 100_000, description="trials", layout=W.Layout(width="150px"))
-        self.undo_button, self.tune_button, self.stop_button = button("undo", self.undo, disabled=True), button("tune from here", self.start_tuning), button("stop", self.stop, disabled=True)
+        self.undo_button, self.reset_button = button("undo", self.undo, disabled=True), button("reset", self.reset)
+        self.tune_button, self.stop_button = button("tune from here", self.start_tuning), button("stop", self.stop, disabled=True)
         self.file = W.Text("my-knobs", description="save as", continuous_update=False, layout=W.Layout(width="240px"))
         self.said = W.HTML()
         self.code = W.HTML()
@@ -117,34 +125,43 @@ class KnobExplorer(Explorer):
         self.pictures = (Pictures(results.queries), Pictures(results.database)) if results is not None else None
         self.k = W.IntSlider(shown, 1, 50, description="pictures")
         self.k.observe(lambda _: self._draw_pictures(), "value"); self.observe(lambda _: self._draw_pictures(), "query")
-        left = box(box(self.preset, self.undo_button, button("reset", self.reset), row=True), *groups, box(self.tune_button, self.stop_button, self.trials, row=True), box(self.file, button("save preset", self.save), row=True), self.said, self.code, width="430px", flex="0 0 430px")
+        left = box(box(self.preset, self.undo_button, self.reset_button, row=True), *groups, box(self.tune_button, self.stop_button, self.trials, row=True), box(self.file, button("save preset", self.save), row=True), self.said, self.code, width="430px", flex="0 0 430px")
         lists = W.GridBox([W.HTML(word("gained most")), W.HTML(word("lost most")), self.gained, self.lost], layout=W.Layout(grid_template_columns="1fr 1fr", grid_gap="2px 10px"))
-        right = box(self.figure, lists, self.heading, *((self.k, self.found) if results is not None else ()), flex="1 1 auto", min_width="0", padding="0 0 0 16px")
+        right = box(self.figure, lists, self.heading, *((self.k, self.found) if self._shows else ()), flex="1 1 auto", min_width="0", padding="0 0 0 16px")
         super().__init__(self.metric, W.HBox([left, right]))
         self.draw()
     # ---- the state
     @property
     def config(self): return self._config
     @config.setter
-    def config(self, cfg): self._set(cfg)
-    def _set(self, cfg, remember: bool = True):
+    def config(self, cfg):
         if not isinstance(cfg, self.problem.Config): raise ValueError(f"config must be a {self.problem.Config.__name__}, not {type(cfg).__name__}")
-        if remember and cfg != self._config: self._past.append(self._config); del self._past[:-500]
-        self._config = cfg
+        self._set(cfg)
+    def _set(self, cfg, remember: bool = True):
+        "Measure a config; only if that succeeds it is the present one. Else the rule's own words are shown, and the knobs go back."
+        try: now = self._measure(cfg)
+        except ValueError as e: self.said.value = word(str(e), True); cfg = None
+        if cfg is not None:
+            if remember and cfg != self._config: self._past.append(self._config); del self._past[:-500]
+            self._config, self._now, self.said.value = cfg, now, ""
         self._quiet = True
-        for k, v in to_flat(cfg).items(): self.controls[k].value = v
+        for k, v in to_flat(self._config).items():
+            w = self.controls[k]
+            if hasattr(w, "max"): w.min, w.max = min(w.min, v), max(w.max, v)      # a value beyond what the slider had room for
+            w.value = v
         self._quiet = False
-        self.draw()
+        if cfg is not None: self.draw()
     def _moved(self, change):
         if self._quiet: return
-        try: cfg = from_flat(self._config, {k: w.value for k, w in self.controls.items() if w is change["owner"]})
+        name, now = next(k for k, w in self.controls.items() if w is change["owner"]), time.monotonic()
+        again = self._last[0] == name and now - self._last[1] < 1 and bool(self._past)      # a drag is one change
+        self._last = name, now
+        try: cfg = from_flat(self._config, {name: change["new"]})
         except ValueError as e: self.said.value = word(str(e), True); return
-        if cfg != self._config: self._past.append(self._config); del self._past[:-500]
-        self._config = cfg
-        self.draw()
+        self._set(cfg, remember=not again)
     def undo(self):
         "Back to the state before the last change."
-        if self._past: self._set(self._past.pop(), remember=False)
+        if self._past: self._last = (None, 0.); self._set(self._past.pop(), remember=False)
     def reset(self): self._set(self.base)
     def choose(self, name: str):
         "A preset by its name."
@@ -154,17 +171,15 @@ class KnobExplorer(Explorer):
         "What each query adds, float64 [q], and the score of each side."
         p, v, scores = self.problem, np.zeros(len(self.problem)), []
         for rows in self._sides:
-            if not len(rows): scores.append(None); continue
             v[rows] = part = p.values(cfg, rows)
+            if not np.isfinite(part).all(): raise ValueError(f"{p.name}: query {rows[~np.isfinite(part)][0]} has a value that is not finite")
             scores.append(float(part.sum() / max(p.counted(rows), 1)))
         return v, scores
     def draw(self):
-        "Measure the present state and show it."
-        try: v, scores = self._measure(self._config)
-        except ValueError as e: self.said.value = word(str(e), True); return
-        self._now, self._drawn = (v, scores), self._drawn + 1
+        "Show the present state."
+        (v, scores), self._drawn = self._now, self._drawn + 1
         gain, p = v - self._base[0], self.problem
-        items = [(f"{100 * s:.2f} %", f"{p.metric} on {len(r):,} queries {what}", 100 * (s - b)) for s, b, r, what in zip(scores, self._base[1], self._sides, ("tuned on", "held out")) if s is not None]
+        items = [(f"{100 * s:.2f} %", f"{p.metric} on {len(r):,} queries {what}", 100 * (s - b)) for s, b, r, what in zip(scores, self._base[1], self._sides, ("tuned on", "held out"))]
         self.metric.value = f'<div data-drawn="{self._drawn}">' + bar(*items, *((f"{100 * s:.1f} %", n) for n, s in p.shares(self._config).items())) + "</div>"
         bars, self._rows, caption = gain_bars(gain, self.held)
         with self.figure.batch_update():
@@ -180,9 +195,10 @@ class KnobExplorer(Explorer):
         self._draw_pictures()
     def _name(self, q) -> str: return short_name(self.results.queries, q) if self.results is not None else f"query {q}"
     def _draw_pictures(self):
-        if self.results is None: return
+        if not self._shows or self._tuning: return
         q, k = self.query, self.k.value
-        now, was = (self.problem.nearest(c, [q], max(k, 50)) for c in (self._config, self.base))
+        if q not in self._was: self._was = {q: self.problem.nearest(self.base, [q], 1 << 30)}          # all of its candidates, so that what rises from far below is not new
+        now, was = self.problem.nearest(self._config, [q], k), self._was[q]
         v = self._now[0][q]
         self.heading.value = bar((self._name(q), " · ".join(filter(None, (self.results.conditions[q], self.results.labels[q], self._answer(q))))), (f"{v:.3f}", "adds to the metric", v - self._base[0][q]))
         self.found.value = f'<div data-drawn="{self._drawn}">' + result_grid(self.results, self.pictures, q, now.ids[0], now.scores[0], was.ids[0], k) + "</div>"
@@ -201,8 +217,7 @@ class KnobExplorer(Explorer):
     # ---- what one takes along
     def export(self) -> str:
         "The code that makes the present knobs again."
-        t, h = self._now[1]
-        return code_of(self.problem, self._config, t, float("nan") if h is None else h)
+        return code_of(self.problem, self._config, *self._now[1])
     def save(self):
         "Write the present knobs as a preset, NAME.json in the folder; one that is there stays."
         name = self.file.value.strip()
@@ -210,7 +225,7 @@ class KnobExplorer(Explorer):
         path = self.folder / f"{name.removesuffix('.json')}.json"
         if path.exists(): self.said.value = word(f"{path} is there already; choose another name", True); return
         (v, (t, h)), (_, (bt, bh)) = self._now, self._base
-        try: save_preset(path, self.problem, Tuned(self._config, t, h if h is not None else t, bt, bh if bh is not None else bt, [], []))
+        try: save_preset(path, self.problem, Tuned(self._config, t, h, bt, bh, [], []))
         except OSError as e: self.said.value = word(str(e), True); return
         self.presets[path.stem] = self._config
         self.preset.options = [*self.preset.options, (path.stem, path.stem)]
@@ -227,19 +242,21 @@ class KnobExplorer(Explorer):
     def tune_now(self):
         "Search from the present knobs on the queries tuned on; what is found becomes the present state."
         self._stop.clear(); done = 0
-        for w in (*self.controls.values(), self.tune_button): w.disabled = True
-        self.stop_button.disabled = False
+        still = (*self.controls.values(), self.tune_button, self.reset_button, self.undo_button, self.preset)
+        for w in still: w.disabled = True
+        self.stop_button.disabled, self._tuning = False, True           # no picture meanwhile: a compiled loop must not run twice at a time everywhere
         def each(score, cfg):
             nonlocal done
             done += 1
             if done % 10 == 0: self.said.value = word(f"{done} of {self.trials.value} trials, best {100 * score:.2f} %")
             return not self._stop.is_set()
         try:
-            held = dict(held_out=self.held) if self.held.any() else {}
-            found = tune(self.problem, self.trials.value, starts=[self._config, *self.problem.starts], each=each, **held)
+            found = tune(self.problem, self.trials.value, starts=[self._config, *self.problem.starts], each=each, held_out=self.held)
+            self._tuning = False
             self._set(found.config)
             self.said.value = word(f"{100 * found.base:.2f} → {100 * found.tuned:.2f} % where tuned, {100 * found.base_held_out:.2f} → {100 * found.held_out:.2f} % held out, in {len(found.history)} trials")
-        except (ValueError, ImportError) as e: self.said.value = word(str(e), True)
+        except Exception as e: self.said.value = word(f"{type(e).__name__}: {e}", True)           # in a thread, nobody else would hear of it
         finally:
-            for w in (*self.controls.values(), self.tune_button): w.disabled = False
-            self.stop_button.disabled = True
+            self._tuning = False
+            for w in still: w.disabled = False
+            self.stop_button.disabled, self.undo_button.disabled = True, not self._past

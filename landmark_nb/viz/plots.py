@@ -87,13 +87,12 @@ def loss_figure(steps: list[dict], span: int = 9, unit: str = "group", name: str
         cuts = np.flatnonzero(np.diff(g)) + 1
         parts = np.split(np.arange(len(t)), cuts)
     fig.add_scattergl(x=t, y=y, mode="markers", marker=dict(size=3, color="#d5dce4"), name="single steps", hoverinfo="skip")
-    shown = set()
-    for part in parts:
-        k = int(g[part[0]]); i = groups.index(k)
-        fig.add_scatter(x=t[part], y=smooth(y[part], min(span, 1 + len(part) // 4)), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"{unit} {k}", legendgroup=str(k), showlegend=k not in shown,
+    for i, k in enumerate(groups):                                  # one trace a group, with a gap where others had their turn
+        mine = [p for p in parts if g[p[0]] == k]
+        joined = lambda a: np.concatenate([v for part in a for v in (part, [np.nan])][:-1])
+        fig.add_scatter(x=joined([t[p].astype(float) for p in mine]), y=joined([smooth(y[p], min(span, 1 + len(p) // 4)) for p in mine]), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"{unit} {k}",
                         hovertemplate="step %{x}<br>loss %{y:.2f}<extra>" + f"{unit} {k}" + "</extra>")
-        shown.add(k)
-    for c in cuts: fig.add_vline(x=float(t[c - 1] + t[c]) / 2, line=dict(color=QUIET, width=1, dash="dot"))
+    fig.update_layout(shapes=[dict(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=dict(color=QUIET, width=1, dash="dot")) for x in ((t[c - 1] + t[c]) / 2 for c in map(int, cuts))])
     style(fig, "", 380); fig.update_xaxes(title="step"); fig.update_yaxes(title=f"loss ({name})")
     return fig
 

@@ -47,9 +47,16 @@ class Results:
         q, n = len(queries), len(database)
         if not rankings: raise ValueError("Results: at least one ranking is needed")
         for name, r in rankings.items():
+            if not r.ids.shape[1]: raise ValueError(f"Results: the ranking {name!r} has no columns; search for at least one neighbour")
             if len(r) != q: raise ValueError(f"Results: the ranking {name!r} has {len(r)} queries, but there are {q}")
             if r.ids.size and r.ids.max() >= n: raise ValueError(f"Results: the ranking {name!r} names row {r.ids.max()}, but the database has {n}")
         if positives is not None and len(positives) != q: raise ValueError(f"Results: positives for {len(positives)} queries, but there are {q}")
+        for i, x in enumerate(positives or ()):
+            if len(x) and not 0 <= np.min(x) <= np.max(x) < n: raise ValueError(f"Results: the positives of query {i} name row {np.max(x) if np.min(x) >= 0 else np.min(x)}, but the database has 0 to {n - 1}")
+        if predictions is not None:
+            for what, c, conf, rows in (("queries", predictions.query_classes, predictions.query_conf, q), ("the database", predictions.classes, predictions.conf, n)):
+                if np.ndim(c) != 2 or np.shape(c) != np.shape(conf) or len(c) != rows: raise ValueError(f"Results: predictions of {what}, classes {np.shape(c)} and confidences {np.shape(conf)}, must both be [{rows}, classes a photograph]")
+                if np.size(c) and np.max(c) >= len(predictions.names): raise ValueError(f"Results: predictions of {what} hold the class {np.max(c)}, but there are {len(predictions.names)} names")
         self.queries, self.database, self.rankings, self.positives, self.predictions = queries, database, dict(rankings), positives, predictions
         self.has_places = bool(np.isfinite(queries.place).all() and np.isfinite(database.place).all())
         self.metric = metric or ("R@1" if self.has_places else "mAP@100")
@@ -59,7 +66,9 @@ class Results:
         self.labels, self.conditions = np.array(labels, str), np.array(queries.note if conditions is None else conditions, str)
         for what, a in (("labels", self.labels), ("conditions", self.conditions)):
             if a.shape != (q,): raise ValueError(f"Results: {what} {a.shape} must be one text for each of the {q} queries")
-        self._values = {}
+        self._values, self._first = {}, {}
+        first = next(iter(self.rankings.values()))
+        query_scores(self.metric, first.ids[:1], [np.empty(0, np.int64)] * min(q, 1))       # a wrong metric is said at once
     def __len__(self): return len(self.queries)
     def values(self, name: str) -> np.ndarray | None:   # float64 [q]
         "What each query adds to the metric with one of the rankings."
@@ -68,13 +77,14 @@ class Results:
         return self._values[name]
     def first_right(self, name: str) -> np.ndarray:   # bool [q]
         "Whether the first one found is right."
-        return hits(self.rankings[name].ids[:, :1], self.positives)[:, 0] if self.positives is not None else np.zeros(len(self), bool)
+        if name not in self._first: self._first[name] = hits(self.rankings[name].ids[:, :1], self.positives)[:, 0] if self.positives is not None else np.zeros(len(self), bool)
+        return self._first[name]
 
 def select(res: Results, name: str,   # of a ranking
            other: str = "",           # of the one that it is compared with
            text: str = "",            # part of the query's id, in any case
            condition: str = "", label: str = "", only: str = "all", within=None) -> np.ndarray:   # int64 rows
-    "The queries that fit. `only`: one of `ONLY`; gained, lost and moved are against `other`. Raises `ValueError` for another."
+    "The queries that fit. `only`: one of `ONLY`; gained, lost and moved are against `other`, and none are where there is none. Raises `ValueError` for another."
     if only not in ONLY: raise ValueError(f"only={only!r}: must be one of {', '.join(ONLY)}")
     keep = np.ones(len(res), bool)
     if within is not None: keep[:] = False; keep[np.asarray(within, np.int64)] = True
@@ -82,7 +92,8 @@ def select(res: Results, name: str,   # of a ranking
     if condition: keep &= res.conditions == condition
     if label: keep &= res.labels == label
     if only.startswith("first") and res.positives is not None: keep &= res.first_right(name) == (only == "first one right")
-    if only in ("gained", "lost", "moved") and other:
+    if only in ("gained", "lost", "moved"):
+        if not other: return np.empty(0, np.int64)
         a, b = res.rankings[name].ids, res.rankings[other].ids
         w = min(a.shape[1], b.shape[1], 20)
         d = np.zeros(len(res)) if res.positives is None else res.values(name) - res.values(other)
@@ -129,7 +140,8 @@ def result_grid(res: Results, pictures: tuple,   # Pictures of the queries and o
                 before=None,                     # int [k'] what was found before: then moves are marked
                 k: int = 12, head: str = "") -> str:
     "HTML: the query, then what was found with rank, score, predicted classes, right or wrong, and how far each moved. Names are escaped."
-    near = [int(i) for i in ids[:k] if i >= 0]
+    there = np.asarray(ids[:k]) >= 0
+    near, scores = np.asarray(ids[:k])[there].tolist(), np.asarray(scores[:k])[there]
     away = dict(zip(near, distance(res, q, near))) if res.has_places and near else {}
     said = lambda which, i: [] if res.predictions is None else res.predictions.lines(*which, 3)
     p, right = res.predictions, set() if res.positives is None else set(np.asarray(res.positives[q]).tolist())
@@ -153,7 +165,7 @@ def place_map(res: Results, name: str, most: int = 20_000) -> tuple:   # a figur
     fig = go.Figure()
     add = lambda xy, label, **kw: fig.add_scattergl(x=xy[:, 0], y=xy[:, 1], mode="markers", name=label, **kw)
     add(d, "database", marker=dict(color="#d5dce4", size=4), hoverinfo="skip")
-    add(q, "queries (click one)", marker=dict(colored(query_kind(res, name)[rows], KINDS), size=7, line=dict(width=.5, color="white")), hovertemplate="query %{customdata}<br>%{x:.0f} m E, %{y:.0f} m N<extra></extra>", customdata=rows)
+    add(q, "queries (click one)", marker=dict(colored(query_kind(res, name)[rows], KINDS), size=7 if len(rows) < 200 else 5 if len(rows) < 2000 else 3, line=dict(width=.5, color="white")), hovertemplate="query %{customdata}<br>%{x:.0f} m E, %{y:.0f} m N<extra></extra>", customdata=rows)
     for label, kw in (("to what was found", dict(mode="lines", line=dict(color="#8fa3b8", width=1))), ("right ones", dict(mode="markers", marker=dict(color="rgba(23,134,75,.18)", size=13, line=dict(color=RIGHT, width=1)))),
                       ("found", dict(mode="markers", marker=dict(size=8, symbol="square", line=dict(width=1, color="white")))), ("this query", dict(mode="markers", marker=dict(size=15, symbol="star", color=INK)))):
         fig.add_scatter(x=[None], y=[None], name=label, hoverinfo="skip", **kw)

@@ -49,19 +49,27 @@ class RetrievalExplorer(Explorer):
         for w in (self.name, self.other, self.text, self.only, self.condition, self.label): w.observe(lambda _: self.refresh(), "value")
         self.k.observe(lambda _: self._draw(), "value")
         self.list.observe(lambda c: None if self._busy or c["new"] is None else setattr(self, "query", c["new"]), "value")
-        self.observe(lambda _: self._draw(), "query")
+        self.observe(lambda _: None if self._busy else self._draw(), "query")
         self.back.on_click(lambda _: self.step(-1)); self.forth.on_click(lambda _: self.step(1)); self.wrong.on_click(lambda _: self.step(1, wrong=True))
         self.refresh(query)
+    @traitlets.validate("query")
+    def _is_a_query(self, proposal):
+        if not 0 <= proposal["value"] < len(self.results): raise traitlets.TraitError(f"query={proposal['value']}: the queries are 0 to {len(self.results) - 1}")
+        return proposal["value"]
     def among(self, rows=None):
-        "Look at these queries alone; None: at all again. Another explorer's selection comes in here."
-        self._within = None if rows is None else np.asarray(rows, np.int64)
+        "Look at these queries alone; None: at all again. Another explorer's selection comes in here. Raises `ValueError` for a row that is none."
+        rows = None if rows is None else np.asarray(rows, np.int64)
+        if rows is not None and rows.size and not 0 <= rows.min() <= rows.max() < len(self.results): raise ValueError(f"among: names query {rows.max() if rows.min() >= 0 else rows.min()}, but there are 0 to {len(self.results) - 1}")
+        self._within = rows
         self.refresh()
     def refresh(self, query: int | None = None):
         "Filter again, and draw."
         r, name, other = self.results, self.name.value, self.other.value
         self.rows = select(r, name, other, self.text.value, self.condition.value or "", self.label.value, self.only.value, self._within)
-        if query is not None: self.set_trait("query", int(query))
-        elif len(self.rows) and self.query not in self.rows: self.set_trait("query", int(self.rows[0]))
+        self._busy = True                                        # drawn once, below
+        if query is not None: self.query = int(query)
+        elif len(self.rows) and not (self.rows == self.query).any(): self.query = int(self.rows[0])
+        self._busy = False
         if self.map is not None: self.map.data[1].marker.color = query_kind(r, name)[self._map_rows]
         self._draw()
     def step(self, by: int, wrong: bool = False):
@@ -84,7 +92,7 @@ class RetrievalExplorer(Explorer):
         if list(self.list.options) != options: self.list.options = options
         self.list.value = q if q in rows else None
         self._busy = False
-        self.count.value = word(f"{len(self.rows):,} of {len(r):,} queries" + (f"; {len(rows)} around this one are listed" if len(rows) < len(self.rows) else "")) if len(self.rows) else word("no query fits; take a filter away", True)
+        self.count.value = word(f"{len(self.rows):,} of {len(r):,} queries" + (f"; {len(rows)} around this one are listed" if len(rows) < len(self.rows) else "")) if len(self.rows) else word("choose a pipeline beside, to see what gained, lost or moved" if self.only.value in ("gained", "lost", "moved") and not other else "no query fits; take a filter away", True)
         a, b = r.rankings[name], r.rankings[other] if other else None
         items = [(short_name(r.queries, q), " · ".join(filter(None, (r.conditions[q], r.labels[q]))))]
         if v is not None: items += [(f"{v[q]:.3f}", f"{r.metric} of this query" + (f", against {r.values(other)[q]:.3f}" if other else "")), (f"{100 * v.mean():.2f} %", f"{r.metric} of all" + (f", against {100 * r.values(other).mean():.2f} %" if other else ""))]
