@@ -154,6 +154,7 @@ class KnobExplorer(Explorer):
     def _moved(self, change):
         if self._quiet: return
         name, now = next(k for k, w in self.controls.items() if w is change["owner"]), time.monotonic()
+        if isinstance(change["owner"], W.FloatSlider) and abs(change["new"] - to_flat(self._config)[name]) < .501 * change["owner"].step: return   # the browser rounds what it is shown to a step of the slider, and tells us
         again = self._last[0] == name and now - self._last[1] < 1 and bool(self._past)      # a drag is one change
         self._last = name, now
         try: cfg = from_flat(self._config, {name: change["new"]})
