@@ -40,7 +40,7 @@ def lay_out(vectors, near,              # [n, d], and the `Ranking` of each one'
 def atlas_table(manifest: Manifest, vectors,
                 columns: dict | None = None,   # name -> [n] values: labels, conditions, right or wrong, ...
                 neighbors: int = 10, images: int = 5000, size: int = 96,
-                method: str = "umap", seed: int = 0, index: str = "exact") -> "pyarrow.Table":
+                method: str = "umap", seed: int = 0, index: str = "exact") -> object:   # a pyarrow.Table
     """The table that Embedding Atlas shows. `images`: thumbnails of at most so many rows, drawn by chance (some 3 kB each); `index`: of the search for neighbours, as in `search.knn.knn`.
     Raises `ValueError` naming a column of another length. Costs a search of each descriptor, and the layout."""
     import io

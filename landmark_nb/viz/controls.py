@@ -42,7 +42,7 @@ def redraw(widget: go.FigureWidget, new: go.Figure):
         widget.data = []
         widget.add_traces([t.to_plotly_json() for t in new.data])
     with widget.batch_update():
-        gone = dict.fromkeys(widget.layout.to_plotly_json())              # what the old one had and the new one has not
+        gone = dict.fromkeys(k for k in widget.layout.to_plotly_json() if k != "width")              # what the old one had and the new one has not; the width is the page's
         widget.layout.update(gone | new.layout.to_plotly_json() | dict(uirevision="kept", autosize=True), overwrite=True)
 
 def bar(*items) -> str:
@@ -61,10 +61,20 @@ def table(rows: list) -> str:
     cell = lambda tag, r: "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in r)
     return '<table class="lm-table"><tr>' + cell("th", rows[0]) + "</tr>" + "".join(f"<tr>{cell('td', r)}</tr>" for r in rows[1:]) + "</table>" if rows else ""
 
+class _Fit(anywidget.AnyWidget):
+    "Tells the figures of an explorer when its width changes: plotly itself listens to the window alone, and a figure that was drawn before it had a place keeps a width of its own."
+    _esm = """export default { render({el}) {
+      let width = 0, root = null;
+      const fit = () => { const w = root.clientWidth; if (w && w !== width) { width = w; setTimeout(() => window.dispatchEvent(new Event("resize")), 50); } };
+      const seen = new ResizeObserver(fit);
+      const wait = setInterval(() => { root = el.closest(".lm-explorer"); if (root) { clearInterval(wait); seen.observe(root); fit(); setTimeout(() => { width = 0; fit(); }, 1500); } }, 100);
+      return () => { clearInterval(wait); seen.disconnect(); };
+    } }"""
+
 class Explorer(W.VBox):
     "The frame of an explorer: its look, and its parts one below the other."
     def __init__(self, *parts, **kw):
-        super().__init__([W.HTML(f"<style>{LOOK}</style>", layout=W.Layout(display="none")), *parts], **kw)
+        super().__init__([W.HTML(f"<style>{LOOK}</style>", layout=W.Layout(display="none")), *parts, _Fit(layout=W.Layout(height="0"))], **kw)
         self.add_class("lm-explorer")
 
 def box(*parts, width: str = "auto", row: bool = False, **layout):
