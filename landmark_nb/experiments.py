@@ -101,7 +101,7 @@ def configure(recipe: str = "cosplace", **settings):
         if r.optim.precision == "float16": raise ValueError("parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32")
     if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
     if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
-    if recipe != "cosplace" and r.launch.nodes > 1 and not r.launch.rendezvous: raise ValueError(f"parameter nodes={r.launch.nodes}: machines find each other by rendezvous=HOST:PORT of one of them, the same on all")
+    if recipe != "cosplace" and r.launch.nodes > 1 and not r.launch.rendezvous: raise ValueError(f"parameter nodes={r.launch.nodes}: needs rendezvous=host:port of one of the machines, the same on all of them")
     if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
     if recipe == "landmark" and r.train.batch_size % (n := r.launch.nodes * workers_of(r, device)): raise ValueError(f"parameter batch_size={r.train.batch_size}: {n} workers cannot share it evenly; use a multiple of {n}")
     if r.run.index != "exact":

@@ -79,7 +79,7 @@ def test_import_changes_nothing(root):
 import json, logging, os, random, warnings, numpy as np, torch
 def state(): return [torch.initial_seed(), torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype().__str__(), logging.root.level, len(logging.root.handlers),
                      len(warnings.filters), hash(random.getstate()), np.random.get_state()[1].sum().item(), dict(os.environ), os.getcwd()]
-import numba, polars, plotly.graph_objects, PIL.Image, tqdm, timm, scipy.spatial
+import numba, polars, plotly.graph_objects, PIL.Image, tqdm, timm, scipy.spatial, ipywidgets, anywidget
 a = state()
 import importlib
 for n in {names!r}: importlib.import_module(n)

@@ -1,6 +1,5 @@
 "The documentation site: what the converter must never do, and the site itself, as a reader finds it."
 import copy, functools, html.parser, http.server, re, shutil, threading
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote, urldefrag
 
 import nbformat, pytest, yaml
@@ -194,7 +193,7 @@ def test_as_a_reader_finds_it(browser, served, artefacts):
 
 def test_figures_in_light_and_dark(browser, project, artefacts):
     go = project(a=[new_code_cell("import plotly.graph_objects as go\ngo.Figure(go.Scatter(x=[1, 2], y=[3, 4]), layout=dict(paper_bgcolor='#ffffff', font=dict(color='#1d2733')))")], b=["no figure"])
-    with ThreadPoolExecutor(1) as own: out = own.submit(go).result()      # playwright holds this thread's event loop
+    out = go()
     page, asked, errors = browser.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url)); page.on("pageerror", lambda e: errors.append(str(e)))
     page.goto((out / "b.html").as_uri()); assert not [u for u in asked if "plotly" in u], "pages without a figure do not load plotly"

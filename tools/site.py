@@ -10,6 +10,7 @@ What is in the navigation, and in which order, stands in mkdocs.yml. Executed no
 results that notebooks read change.
 """
 import argparse, asyncio, configparser, hashlib, json, logging, os, re, shutil, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -122,7 +123,10 @@ def build(root: Path = ROOT, out: Path | None = None, source: Path | None = None
         if these: say(what + ", ".join(these))
     cfg.nav = without(cfg.nav, set(gone))
 
-    ran, bad = asyncio.run(execute_all([nb for nb in site.notebooks if re.search(only, nb.rel)], root / "_proc/_executed", say)) if execute else {}, []
+    ran, bad = {}, []
+    if execute:
+        with ThreadPoolExecutor(1) as own:                          # a loop of its own, also where the caller has one
+            ran = own.submit(asyncio.run, execute_all([nb for nb in site.notebooks if re.search(only, nb.rel)], root / "_proc/_executed", say)).result()
     pages = {nb.page: (lambda nb=nb: site.convert(nb, ran.get(nb.rel))) for nb in site.notebooks} | {to: (lambda rel=rel: site.file(rel)) for rel, to in site.documents.items()}
     for page, make in (pages | {"benchmarks.md": site.benchmarks, "api.md": site.overview}).items():
         if page == "benchmarks.md" and page not in pages: continue
