@@ -80,6 +80,7 @@ import json, logging, os, random, warnings, numpy as np, torch
 def state(): return [torch.initial_seed(), torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype().__str__(), logging.root.level, len(logging.root.handlers),
                      len(warnings.filters), hash(random.getstate()), np.random.get_state()[1].sum().item(), dict(os.environ), os.getcwd()]
 import numba, polars, plotly.graph_objects, PIL.Image, tqdm, timm, scipy.spatial, ipywidgets, anywidget
+plotly.graph_objects.FigureWidget                        # imported when it is first named
 a = state()
 import importlib
 for n in {names!r}: importlib.import_module(n)
