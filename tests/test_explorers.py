@@ -22,6 +22,7 @@ def keep_picture(explorer, name: str, n: int = 0):
     from PIL import Image
     to = ROOT / os.environ["PICTURES"] / f"{name}{f'-{n + 1}' if n else ''}.png"
     to.parent.mkdir(parents=True, exist_ok=True)
+    explorer.scroll_into_view_if_needed(); explorer.page.wait_for_timeout(600)
     Image.open(io.BytesIO(explorer.screenshot())).convert("RGB").quantize(192).save(to, optimize=True)
 
 

@@ -32,7 +32,7 @@ def knob_tables(Config) -> tuple:   # ({word: {(row, column): knob}}, [other kno
 def control(name: str, field, **kw):
     "The widget for one knob: a list of choices, a box to tick, or a slider over the knob's range (to 50 where it has no end)."
     meta, default = field.metadata, field.default
-    kw = dict(description=kw.pop("description", name), description_tooltip=meta["help"] or name, style=dict(description_width="initial")) | kw
+    kw = dict(description=kw.pop("description", name), tooltip=meta["help"] or name, style=dict(description_width="initial")) | kw
     if meta["choices"]: return W.Dropdown(options=list(meta["choices"]), value=default, **kw)
     if isinstance(default, bool): return W.Checkbox(value=default, indent=False, **kw)
     if isinstance(default, (int, float)): lo, hi = knob_range(field)
@@ -117,7 +117,7 @@ class KnobExplorer(Explorer):
         self.said = W.HTML()
         self.code = W.HTML()
         self.metric, self.heading, self.found = W.HTML(), W.HTML(), W.HTML(layout=W.Layout(width="auto"))
-        self.gained, self.lost = (W.Select(options=[], rows=8, layout=W.Layout(width="auto"), description_tooltip=t) for t in ("gained most", "lost most"))
+        self.gained, self.lost = (W.Select(options=[], rows=8, layout=W.Layout(width="auto"), tooltip=t) for t in ("gained most", "lost most"))
         for w in (self.gained, self.lost): w.observe(lambda c: None if self._quiet or c["new"] is None else self.look_at(c["new"]), "value")
         for w, c in ((self.metric, "lm-metric"), (self.found, "lm-pictures"), (self.gained, "lm-gained"), (self.code, "lm-code")): w.add_class(c)
         self.figure, self._rows = figure(gain_figure(np.zeros(len(problem)), self.held)), np.empty(0, np.int64)
