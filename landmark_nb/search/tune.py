@@ -122,17 +122,17 @@ def chosen(rows, n: int) -> np.ndarray:
 class Problem:
     """What tuning and explorers ask of a post-processing rule. A rule of your own needs `name`, `Config`, `metric`, `__len__` and `values`, and `nearest` for the pictures of an explorer; or give a function to `Pipeline`."""
     name, Config, metric = "", Config, ""     # of the rule, its knobs, what is measured
-    def __len__(self): raise NotImplementedError
+    def __len__(self): raise NotImplementedError(f"{type(self).__name__} must say how many queries it has")
     def values(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
         "What each query adds to the metric; `rows`: some of the queries, by default all."
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say what each query adds to {self.metric or 'its metric'}")
     def counted(self, rows=None) -> int:
         "What the sum of the values is divided by."
         return len(chosen(rows, len(self)))
     def score(self, cfg, rows=None) -> float: return float(self.values(cfg, rows).sum() / max(self.counted(rows), 1))
     def nearest(self, cfg, rows, top: int = 100) -> Ranking:
         "What is found for some of the queries."
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} shows no pictures: it has no `nearest`")
     def shares(self, cfg, rows=None) -> dict:
         "What the rule does, as shares: name -> fraction."
         return {}
