@@ -3,7 +3,10 @@
 Plain: each image decoded whole, resized, jittered and cropped by itself with torchvision in the loader, Adam without a fused kernel.
 Equal in both: trunk, frozen stages, memory format, batch, image size, files, loader processes, threads.
 """
-import statistics, tempfile, time
+
+import statistics
+import tempfile
+import time
 
 import torch
 from common import save
@@ -20,9 +23,11 @@ WORKERS = 1
 def block(make_run, n=20, warm=6):
     "Images a second of a generator with a loader that runs ahead: timed as a block, alone."
     g = make_run()
-    for _ in range(warm): next(g)
+    for _ in range(warm):
+        next(g)
     a = time.perf_counter()
-    for _ in range(n): next(g)
+    for _ in range(n):
+        next(g)
     rate = n * BATCH / (time.perf_counter() - a)
     g.close()
     return rate
@@ -36,13 +41,27 @@ if __name__ == "__main__":
 
             def ours():
                 s, h = make(trunk, False)
-                for b in batches(ds, ((0, t) for t in range(10 ** 9)), WORKERS): train_step(s, h, augment(b["images"], rng(0, b["step"])), b["labels"]); yield
+                for b in batches(ds, ((0, t) for t in range(10**9)), WORKERS):
+                    train_step(s, h, augment(b["images"], rng(0, b["step"])), b["labels"])
+                    yield
 
             def plain():
                 s, h = make(trunk, True)
-                for x, y in DataLoader(pl, BATCH, num_workers=WORKERS, prefetch_factor=4): plain_step(s, h, x, y); yield
+                for x, y in DataLoader(pl, BATCH, num_workers=WORKERS, prefetch_factor=4):
+                    plain_step(s, h, x, y)
+                    yield
 
-            pairs = [(block(ours), block(plain)) for _ in range(3)]                # in turn, so that a noisy machine is noisy for both
+            pairs = [
+                (block(ours), block(plain)) for _ in range(3)
+            ]  # in turn, so that a noisy machine is noisy for both
             ours_rate, plain_rate = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-            out[f"{trunk}, files of {file} px, trained at {size} px"] = dict(ours=round(ours_rate, 1), plain=round(plain_rate, 1), ratio=round(statistics.median(a / b for a, b in pairs), 2))
-    save("pipeline", unit=f"images a second, batch {BATCH}, {torch.get_num_threads()} threads, {WORKERS} loader process", rows=out)
+            out[f"{trunk}, files of {file} px, trained at {size} px"] = dict(
+                ours=round(ours_rate, 1),
+                plain=round(plain_rate, 1),
+                ratio=round(statistics.median(a / b for a, b in pairs), 2),
+            )
+    save(
+        "pipeline",
+        unit=f"images a second, batch {BATCH}, {torch.get_num_threads()} threads, {WORKERS} loader process",
+        rows=out,
+    )

@@ -12,7 +12,10 @@ __all__ = ['PAPER', 'RETRIEVAL', 'RECOGNITION', 'WORLDS', 'PARTS', 'COLUMNS', 'L
            'folds_of', 'save_scores', 'info_of']
 
 # %% ../nbs/04_challenge.ipynb #9a2e10bf
-import difflib, json, time, zlib
+import difflib
+import json
+import time
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +24,33 @@ import polars as pl
 
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import Ranking, atomic_write, read_json, rng, save_tensors
-from .data.landmarks import Classes, Folds, check_leak, classes_of, drop_missing, image_ids, make_folds, read_list
+from landmark_nb.data.landmarks import (
+    Classes,
+    Folds,
+    check_leak,
+    classes_of,
+    drop_missing,
+    image_ids,
+    make_folds,
+    read_list,
+)
 from .data.loaders import LandmarkAugmentConfig
 from .data.places import Manifest
 from .models.embed import ModelConfig
-from .runs import FREE, RunConfig, Watch, WorkersConfig, loaders_of, pick_device, same_everywhere, share, start_workers, timed, unreadable, workers_of
+from landmark_nb.runs import (
+    FREE,
+    RunConfig,
+    Watch,
+    WorkersConfig,
+    loaders_of,
+    pick_device,
+    same_everywhere,
+    share,
+    start_workers,
+    timed,
+    unreadable,
+    workers_of,
+)
 from .train.progressive import ProgressiveConfig, make_plan, parse_stages
 from .train.workers import Workers
 
@@ -33,18 +58,31 @@ from .train.workers import Workers
 @dataclass(frozen=True)
 class LandmarkDataConfig(Config):
     "Which photographs, and which of them are held out."
+
     data: str = knob("smoke", "a folder with Google Landmarks' files, or a drawn collection: smoke, demo")
-    image_size: int = knob(0, "pixels at which photographs are described after training; 0: the last stage's size", 0)
-    folds: str = knob("", "the fold file of the clean list; by default folds-<data>.csv beside the run folder, made if it is not there")
+    image_size: int = knob(
+        0, "pixels at which photographs are described after training; 0: the last stage's size", 0
+    )
+    folds: str = knob(
+        "",
+        "the fold file of the clean list; by default folds-<data>.csv beside the run folder, made if it is not there",
+    )
     n_folds: int = knob(5, "folds of a new fold file", 2)
     fold: int = knob(0, "the fold that is held out; -1: train on everything, and have no local score", -1)
     held_images: int = knob(10_000, "held-out photographs that a validation looks at, at most", 1)
     mirror: bool = knob(False, "descriptors are the mean of a photograph's and its mirror image's")
-    bad_limit: float = knob(.01, "share of a class's draws that may fail to decode before the run stops; one file always may", 0, 1)
+    bad_limit: float = knob(
+        0.01,
+        "share of a class's draws that may fail to decode before the run stops; one file always may",
+        0,
+        1,
+    )
+
 
 @dataclass(frozen=True)
 class LandmarkRecipe(Config):
     "The 2021 Google Landmark third-place system: one model of it."
+
     recipe: str = knob("landmark", "the name of the recipe", choices=("landmark",))
     preset: str = knob("", "a model of the paper's tables, by its name; its settings come before yours")
     start: str = knob("", "a model of ours (best.safetensors) to go on from: finetuning")
@@ -59,324 +97,602 @@ class LandmarkRecipe(Config):
 @dataclass(frozen=True)
 class PaperModel:
     "One row of the paper's tables."
+
     trunk: str
     size: int
-    epochs: int | None          # None: not published
-    stages: str                 # our split of the epochs
-    gap: float | None = None    # published local GAP
-    map: float | None = None    # and mAP@100
+    epochs: int | None  # None: not published
+    stages: str  # our split of the epochs
+    gap: float | None = None  # published local GAP
+    map: float | None = None  # and mAP@100
     transformer: bool = False
+
     @property
-    def finetuned(self) -> bool: return self.gap is None
+    def finetuned(self) -> bool:
+        return self.gap is None
+
     @property
     def settings(self) -> dict:
         pool = ("token" if self.trunk.startswith("vit") else "avg") if self.transformer else "gem"
-        return dict(trunk=self.trunk, stages=self.stages, pool=pool, optimizer="adamw" if self.transformer else "adam", freeze=0)
+        return dict(
+            trunk=self.trunk,
+            stages=self.stages,
+            pool=pool,
+            optimizer="adamw" if self.transformer else "adam",
+            freeze=0,
+        )
+
 
 PAPER = {
-    "swin_base_384": PaperModel("swin_base_patch4_window12_384", 384, 60, "full:384:20 clean:384:40", .7049, .4442, True),
-    "swin_large_384": PaperModel("swin_large_patch4_window12_384", 384, 60, "full:384:20 clean:384:40", .6775, .5161, True),
-    "vit_large_384": PaperModel("vit_large_patch16_384", 384, 50, "full:384:15 clean:384:35", .6589, .5633, True),
-    "nfnet_l2_512": PaperModel("eca_nfnet_l2", 512, 30, "full:256:10 clean:512:20", .7021, .3565),
-    "efficientnetv2_l_640": PaperModel("tf_efficientnetv2_l", 640, 40, "full:256:10 clean:512:20 clean:640:10", .7129, .4158),
+    "swin_base_384": PaperModel(
+        "swin_base_patch4_window12_384", 384, 60, "full:384:20 clean:384:40", 0.7049, 0.4442, True
+    ),
+    "swin_large_384": PaperModel(
+        "swin_large_patch4_window12_384", 384, 60, "full:384:20 clean:384:40", 0.6775, 0.5161, True
+    ),
+    "vit_large_384": PaperModel(
+        "vit_large_patch16_384", 384, 50, "full:384:15 clean:384:35", 0.6589, 0.5633, True
+    ),
+    "nfnet_l2_512": PaperModel("eca_nfnet_l2", 512, 30, "full:256:10 clean:512:20", 0.7021, 0.3565),
+    "efficientnetv2_l_640": PaperModel(
+        "tf_efficientnetv2_l", 640, 40, "full:256:10 clean:512:20 clean:640:10", 0.7129, 0.4158
+    ),
     "efficientnet_b6_512": PaperModel("tf_efficientnet_b6", 512, 10, "clean:512:10"),
     "efficientnet_b7_672": PaperModel("tf_efficientnet_b7", 672, 20, "clean:672:20"),
-    "nfnet_l2_640": PaperModel("eca_nfnet_l2", 640, 38, "full:256:10 clean:512:18 clean:640:10", .7053, .3600),
-    "efficientnetv2_m_640": PaperModel("tf_efficientnetv2_m", 640, 45, "full:256:10 clean:512:25 clean:640:10", .7136, .3811),
-    "efficientnetv2_l_512": PaperModel("tf_efficientnetv2_l", 512, 30, "full:256:10 clean:512:20", .7146, .4117),
+    "nfnet_l2_640": PaperModel(
+        "eca_nfnet_l2", 640, 38, "full:256:10 clean:512:18 clean:640:10", 0.7053, 0.3600
+    ),
+    "efficientnetv2_m_640": PaperModel(
+        "tf_efficientnetv2_m", 640, 45, "full:256:10 clean:512:25 clean:640:10", 0.7136, 0.3811
+    ),
+    "efficientnetv2_l_512": PaperModel(
+        "tf_efficientnetv2_l", 512, 30, "full:256:10 clean:512:20", 0.7146, 0.4117
+    ),
     "efficientnet_b4_768": PaperModel("tf_efficientnet_b4", 768, None, "clean:768:10"),
     "efficientnet_b5_768": PaperModel("tf_efficientnet_b5", 768, None, "clean:768:10"),
     "rexnet_200_768": PaperModel("rexnet_200", 768, None, "clean:768:10"),
 }
-RETRIEVAL = ("swin_base_384", "swin_large_384", "vit_large_384", "nfnet_l2_512", "efficientnetv2_l_640", "efficientnet_b6_512", "efficientnet_b7_672")
-RECOGNITION = ("swin_base_384", "swin_large_384", "vit_large_384", "nfnet_l2_640", "efficientnetv2_m_640", "efficientnetv2_l_512",
-               "efficientnet_b4_768", "efficientnet_b5_768", "efficientnet_b6_512", "efficientnet_b7_672", "rexnet_200_768")
+RETRIEVAL = (
+    "swin_base_384",
+    "swin_large_384",
+    "vit_large_384",
+    "nfnet_l2_512",
+    "efficientnetv2_l_640",
+    "efficientnet_b6_512",
+    "efficientnet_b7_672",
+)
+RECOGNITION = (
+    "swin_base_384",
+    "swin_large_384",
+    "vit_large_384",
+    "nfnet_l2_640",
+    "efficientnetv2_m_640",
+    "efficientnetv2_l_512",
+    "efficientnet_b4_768",
+    "efficientnet_b5_768",
+    "efficientnet_b6_512",
+    "efficientnet_b7_672",
+    "rexnet_200_768",
+)
+
 
 def preset_of(settings: dict) -> dict:
     """The settings of the preset that is named, or of the first one with the trunk that is named (without timm's tag, such as `.ms_in22k`).
     What is set besides comes after them. Raises `ValueError` for an unknown one."""
     name = settings.get("preset", "")
     if not name:
-        name = next((n for n, m in PAPER.items() if m.trunk == str(settings.get("trunk", "")).split(".")[0]), "")
-        if name: return PAPER[name].settings | (dict(preset=name) if "stages" not in settings else {})
-    if not name: return {}
+        name = next(
+            (n for n, m in PAPER.items() if m.trunk == str(settings.get("trunk", "")).split(".")[0]), ""
+        )
+        if name:
+            return PAPER[name].settings | (dict(preset=name) if "stages" not in settings else {})
+    if not name:
+        return {}
     if name not in PAPER:
         near = difflib.get_close_matches(str(name), PAPER, 2)
-        raise ValueError(f"parameter preset={name!r}: known are {', '.join(PAPER)}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        raise ValueError(
+            f"parameter preset={name!r}: known are {', '.join(PAPER)}"
+            + (f"; did you mean {' or '.join(near)}?" if near else "")
+        )
     return PAPER[name].settings | dict(preset=name)
 
 # %% ../nbs/04_challenge.ipynb #e338fb88
 @dataclass(frozen=True)
 class LandmarkData:
     "What a run trains and measures on."
+
     root: Path
-    classes: dict        # list -> Classes, counted over the photographs in training
-    train: dict          # list -> (Manifest, int64 [n] classes), without the held-out photographs
-    clean: Manifest      # the whole clean list
+    classes: dict  # list -> Classes, counted over the photographs in training
+    train: dict  # list -> (Manifest, int64 [n] classes), without the held-out photographs
+    clean: Manifest  # the whole clean list
     folds: Folds | None
-    held: np.ndarray     # rows of the clean list that are held out
+    held: np.ndarray  # rows of the clean list that are held out
     index: Manifest | None
     test: Manifest | None
-    solutions: dict      # "retrieval" and "recognition", where there are any: usage -> solution
-    missing: dict        # list -> files that are not there
+    solutions: dict  # "retrieval" and "recognition", where there are any: usage -> solution
+    missing: dict  # list -> files that are not there
+
     @property
     def fingerprint(self) -> int:
         "Of the photographs and labels in training, in order, and of the folds: training can only go on with the same."
         crc = zlib.crc32((self.folds.fingerprint if self.folds else "").encode())
         for name, (m, y) in self.train.items():
             crc = zlib.crc32("\n".join([name, *self.classes[name].labels]).encode(), crc)
-            for i in range(0, len(m), 1 << 16): crc = zlib.crc32("\n".join(m.ids[i:i + (1 << 16)]).encode(), crc)
+            for i in range(0, len(m), 1 << 16):
+                crc = zlib.crc32("\n".join(m.ids[i : i + (1 << 16)]).encode(), crc)
             crc = zlib.crc32(y.tobytes(), crc)
         return crc
 
+
 def locate(recipe) -> Path:
     "The folder of a run's photographs; a drawn collection is drawn first."
-    if recipe.data.data not in WORLDS: return Path(recipe.data.data)
-    from landmark_nb.data.world import LandmarkWorldConfig, write_landmarks
+    if recipe.data.data not in WORLDS:
+        return Path(recipe.data.data)
+    from landmark_nb.data.drawn.city import LandmarkWorldConfig, write_landmarks
+
     return write_landmarks(LandmarkWorldConfig(**WORLDS[recipe.data.data]), recipe.run.worlds)
 
-WORLDS = dict(smoke=dict(size=48, landmarks=12, strangers=3, top=16, index=40, test=40), demo=dict(top=200, index=1200, test=600))
+
+WORLDS = dict(
+    smoke=dict(size=48, landmarks=12, strangers=3, top=16, index=40, test=40),
+    demo=dict(top=200, index=1200, test=600),
+)
+
 
 def read_solutions(root) -> dict:
     "Solutions beside the csv files: kind -> {usage -> query -> set}; an empty dict where there are none."
     from landmark_nb.data.landmarks import find_file
     from landmark_nb.search.metrics import read_solution
+
     out = {}
     for kind in ("retrieval", "recognition"):
         for name in (f"{kind}_solution_v2.1.csv", f"{kind}_solution.csv"):
-            try: path = find_file(root, name)
-            except FileNotFoundError: continue
-            out[kind] = {u: read_solution(path, u) for u in ("Public", "Private")}; break
+            try:
+                path = find_file(root, name)
+            except FileNotFoundError:
+                continue
+            out[kind] = {u: read_solution(path, u) for u in ("Public", "Private")}
+            break
     return out
+
 
 def prepare(recipe, workers: Workers = Workers(), note: bool = True) -> LandmarkData:
     "Read the lists that the stages name, deal the folds, leave out what is missing. Memory: some 150 bytes a photograph. Raises `ValueError` or `FileNotFoundError` naming what is wrong."
-    if workers.first: locate(recipe)
+    if workers.first:
+        locate(recipe)
     workers.barrier()
     root, c, out, missing = locate(recipe), recipe.data, Path(recipe.run.out), {}
     stages = parse_stages(recipe.train.stages, recipe.train.lr, recipe.model.freeze)
+
     def there(m, name):
-        m, missing[name] = drop_missing(m, name, out / f"missing-{name}.txt" if note and workers.first else None)
+        m, missing[name] = drop_missing(
+            m, name, out / f"missing-{name}.txt" if note and workers.first else None
+        )
         return m
+
     whole = read_list(root, "clean")
     folds, held = None, np.empty(0, np.int64)
     if c.fold >= 0:
         path = Path(c.folds or out.parent / f"folds-{Path(c.data).name}.csv")
-        if workers.first: make_folds(whole, path, c.n_folds)
+        if workers.first:
+            make_folds(whole, path, c.n_folds)
         workers.barrier()
         folds = make_folds(whole, path, c.n_folds)
-        if c.fold >= folds.n: raise ValueError(f"parameter fold={c.fold}: {path} has the folds 0 to {folds.n - 1}")
+        if c.fold >= folds.n:
+            raise ValueError(f"parameter fold={c.fold}: {path} has the folds 0 to {folds.n - 1}")
         fold_of = folds.fold
     clean = there(whole, "clean")
     if folds is not None:
-        if len(clean) < len(whole): fold_of = fold_of[whole.ids.is_in(clean.ids.implode()).to_numpy()]
+        if len(clean) < len(whole):
+            fold_of = fold_of[whole.ids.is_in(clean.ids.implode()).to_numpy()]
         folds, held = Folds(fold_of, folds.fingerprint, folds.n), np.flatnonzero(fold_of == c.fold)
-        if not len(held): raise ValueError(f"parameter fold={c.fold}: holds no photograph")
+        if not len(held):
+            raise ValueError(f"parameter fold={c.fold}: holds no photograph")
     kept = np.setdiff1d(np.arange(len(clean)), held)
     train, classes = {}, {}
     for name in dict.fromkeys(s.list for s in stages):
-        if name == "clean": m = clean[kept]
+        if name == "clean":
+            m = clean[kept]
         else:
             m = there(read_list(root, name), name)
-            if len(held): m = m[np.flatnonzero(~m.ids.is_in(clean.ids[held].implode()).to_numpy())]
-        known = classes_of(whole if name != "full" else m)                    # clean and c2x share one class list
+            if len(held):
+                m = m[np.flatnonzero(~m.ids.is_in(clean.ids[held].implode()).to_numpy())]
+        known = classes_of(whole if name != "full" else m)  # clean and c2x share one class list
         y = known.encode(m.table["label"])
-        train[name], classes[name] = (m, y), Classes(known.labels, np.bincount(y, minlength=len(known)).clip(1))
+        train[name], classes[name] = (
+            (m, y),
+            Classes(known.labels, np.bincount(y, minlength=len(known)).clip(1)),
+        )
     lists = {}
     for name in ("index", "test"):
-        try: lists[name] = read_list(root, name)
-        except FileNotFoundError: lists[name] = None; continue
-        if recipe.run.test and note and workers.first: _, missing[name] = drop_missing(lists[name], name, out / f"missing-{name}.txt")
-    return LandmarkData(root, classes, train, clean, folds, held, lists["index"], lists["test"], read_solutions(root), {k: v for k, v in missing.items() if v})
+        try:
+            lists[name] = read_list(root, name)
+        except FileNotFoundError:
+            lists[name] = None
+            continue
+        if recipe.run.test and note and workers.first:
+            _, missing[name] = drop_missing(lists[name], name, out / f"missing-{name}.txt")
+    return LandmarkData(
+        root,
+        classes,
+        train,
+        clean,
+        folds,
+        held,
+        lists["index"],
+        lists["test"],
+        read_solutions(root),
+        {k: v for k, v in missing.items() if v},
+    )
 
 # %% ../nbs/04_challenge.ipynb #a3993259
 def save_head(folder, head, labels: list, workers: Workers = Workers()):
     "Write this worker's piece of a head, `head-RANK-of-WORKERS.safetensors`."
     import torch
+
     name = lambda r, w: Path(folder) / f"head-{r:03d}-of-{w:03d}.safetensors"
-    save_tensors(name(workers.rank, workers.world), dict(centers=head.centers.detach().cpu().contiguous()), dict(labels=" ".join(labels)))
+    save_tensors(
+        name(workers.rank, workers.world),
+        dict(centers=head.centers.detach().cpu().contiguous()),
+        dict(labels=" ".join(labels)),
+    )
     if workers.first:
         for f in Path(folder).glob("head-*-of-*.safetensors"):
-            if not f.stem.endswith(f"-of-{workers.world:03d}"): f.unlink()
+            if not f.stem.endswith(f"-of-{workers.world:03d}"):
+                f.unlink()
+
 
 @dataclass(frozen=True)
 class ClassHead:
     "A trained head for inference."
-    labels: list         # of the classes, in order
-    centers: object      # tensor [classes, K, dim]
+
+    labels: list  # of the classes, in order
+    centers: object  # tensor [classes, K, dim]
+
     def cosines(self, x):
         from landmark_nb.models.arcface import center_cosines
+
         return center_cosines(x, self.centers.to(x.device))
+
 
 def load_head(folder, labels: list | None = None) -> ClassHead:
     "The head of a run folder. Raises `ValueError` for one of another class list than `labels`, or one with pieces missing."
     import torch
     from safetensors import SafetensorError, safe_open
+
     files = sorted(Path(folder).glob("head-*-of-*.safetensors"))
-    if not files: raise FileNotFoundError(f"{folder}: no head-...safetensors; it is no run of the landmark recipe, or has not validated yet")
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: no head-...safetensors; it is no run of the landmark recipe, or has not validated yet"
+        )
     n = int(files[0].stem.rsplit("-", 1)[1])
-    if [f.name for f in files] != [f"head-{r:03d}-of-{n:03d}.safetensors" for r in range(n)]: raise ValueError(f"{folder}: of a head of {n} pieces there are {', '.join(f.name for f in files)}")
+    if [f.name for f in files] != [f"head-{r:03d}-of-{n:03d}.safetensors" for r in range(n)]:
+        raise ValueError(f"{folder}: of a head of {n} pieces there are {', '.join(f.name for f in files)}")
     pieces = []
     for file in files:
         try:
-            with safe_open(file, "pt") as f: pieces.append(f.get_tensor("centers")); own = (f.metadata() or {}).get("labels", "").split(" ")
-        except SafetensorError as e: raise ValueError(f"{file}: not a readable safetensors file ({e})") from e
+            with safe_open(file, "pt") as f:
+                pieces.append(f.get_tensor("centers"))
+                own = (f.metadata() or {}).get("labels", "").split(" ")
+        except SafetensorError as e:
+            raise ValueError(f"{file}: not a readable safetensors file ({e})") from e
     centers = torch.cat(pieces)
-    if len(own) != len(centers): raise ValueError(f"{folder}: its head has {len(centers)} classes and {len(own)} labels")
-    if labels is not None and own != labels: raise ValueError(f"{folder}: its head is of another class list ({len(own)} classes, the first {own[0]}) than this one ({len(labels)} classes, the first {labels[0]}); heads can only be joined if they were trained on the same list")
+    if len(own) != len(centers):
+        raise ValueError(f"{folder}: its head has {len(centers)} classes and {len(own)} labels")
+    if labels is not None and own != labels:
+        raise ValueError(
+            f"{folder}: its head is of another class list ({len(own)} classes, the first {own[0]}) than this one ({len(labels)} classes, the first {labels[0]}); heads can only be joined if they were trained on the same list"
+        )
     return ClassHead(own, centers)
 
 # %% ../nbs/04_challenge.ipynb #3ecb244b
 def best_class(head, descriptors, workers: Workers = Workers()) -> tuple:
     "Each descriptor's best class over all workers' shares of the head, and its cosine: int64 [n], float32 [n]."
     import torch
-    top, block = [], max(1, (1 << 26) // head.centers[:, :, 0].numel())          # some 256 MB of cosines
+
+    top, block = [], max(1, (1 << 26) // head.centers[:, :, 0].numel())  # some 256 MB of cosines
     with torch.inference_mode():
-        for i in range(0, len(descriptors), block): top.append(head.cosines(torch.from_numpy(np.array(descriptors[i:i + block])).to(workers.device)).max(1))
+        for i in range(0, len(descriptors), block):
+            top.append(
+                head.cosines(torch.from_numpy(np.array(descriptors[i : i + block])).to(workers.device)).max(1)
+            )
     best = torch.zeros(workers.world, 2, len(descriptors), dtype=torch.float64, device=workers.device)
-    best[workers.rank, 0] = torch.cat([t.values for t in top]).double(); best[workers.rank, 1] = torch.cat([t.indices for t in top]).double() + getattr(head, "lo", 0)
+    best[workers.rank, 0] = torch.cat([t.values for t in top]).double()
+    best[workers.rank, 1] = torch.cat([t.indices for t in top]).double() + getattr(head, "lo", 0)
     value, row = workers.sum_(best)[:, 0].max(0)
     return best[:, 1].gather(0, row[None])[0].long().cpu().numpy(), value.float().cpu().numpy()
+
 
 def local_gap(classes, confidence, true) -> dict:
     "GAP and accuracy of answers about photographs that all show a landmark."
     from landmark_nb.search.metrics import gap
-    return dict(gap=gap({i: (int(c), float(v)) for i, (c, v) in enumerate(zip(classes, confidence))}, {i: {int(t)} for i, t in enumerate(true)}), accuracy=float((classes == true).mean()))
+
+    return dict(
+        gap=gap(
+            {i: (int(c), float(v)) for i, (c, v) in enumerate(zip(classes, confidence))},
+            {i: {int(t)} for i, t in enumerate(true)},
+        ),
+        accuracy=float((classes == true).mean()),
+    )
+
 
 def size_of(recipe) -> int:
     "Pixels at which photographs are described."
     return recipe.data.image_size or parse_stages(recipe.train.stages, recipe.train.lr)[-1].size
 
+
 def first_model(recipe):
     "The model that training begins with."
     import torch
+
     from landmark_nb.models.embed import Embedder, load_model
+
     torch.manual_seed(recipe.run.seed)
-    if not recipe.start: return Embedder(recipe.model)
-    if not Path(recipe.start).is_file(): raise FileNotFoundError(f"parameter start={recipe.start!r}: no such file; it names a model of ours, such as runs/a/best.safetensors")
+    if not recipe.start:
+        return Embedder(recipe.model)
+    if not Path(recipe.start).is_file():
+        raise FileNotFoundError(
+            f"parameter start={recipe.start!r}: no such file; it names a model of ours, such as runs/a/best.safetensors"
+        )
     m = load_model(recipe.start)
     odd = [k for k in ("trunk", "dim", "pool", "neck") if getattr(m.cfg, k) != getattr(recipe.model, k)]
-    if odd: raise ValueError(f"parameter start={recipe.start!r}: that model has {', '.join(f'{k}={getattr(m.cfg, k)!r}' for k in odd)}, not {', '.join(f'{k}={getattr(recipe.model, k)!r}' for k in odd)}")
+    if odd:
+        raise ValueError(
+            f"parameter start={recipe.start!r}: that model has {', '.join(f'{k}={getattr(m.cfg, k)!r}' for k in odd)}, not {', '.join(f'{k}={getattr(recipe.model, k)!r}' for k in odd)}"
+        )
     return m
+
 
 def ancestors(recipe) -> list:
     "What the models remember that this one goes on from (`start`, or `weights` of a file): a local score must not leak through them either."
     out = []
     for file in (recipe.start, recipe.model.weights):
-        if not file.endswith(".safetensors"): continue
+        if not file.endswith(".safetensors"):
+            continue
         t = Path(file).parent / "trained.json"
         out.append((read_json(t) if t.is_file() else dict(folds="", fold=-1)) | dict(name=str(file)))
     return out
 
+
 def fit(recipe, data: LandmarkData, folder, progress: bool = True, workers: Workers = Workers()):
     "Train to the end, from the last checkpoint if there is one. The best model is in `best.safetensors`, its head beside it. All workers call it."
     import torch
+
     from landmark_nb.data.loaders import ImageBatches, Quarantine, batches
     from landmark_nb.models.embed import save_model
     from landmark_nb.train.loop import latest_checkpoint, save_checkpoint
     from landmark_nb.train.progressive import measured_model, new_progressive, progressive, resume, schedule
+
     cfg, device, checkpoints = recipe.train, workers.device, folder.path / "checkpoints"
     stages = parse_stages(cfg.stages, cfg.lr, recipe.model.freeze)
-    if cfg.batch_size % workers.world: raise ValueError(f"batch_size={cfg.batch_size}: {workers.world} workers cannot share it evenly; use a multiple of {workers.world}")
+    if cfg.batch_size % workers.world:
+        raise ValueError(
+            f"batch_size={cfg.batch_size}: {workers.world} workers cannot share it evenly; use a multiple of {workers.world}"
+        )
     plan = make_plan(stages, {n: len(m) for n, (m, _) in data.train.items()}, cfg)
     of = lambda k: data.classes[stages[k].list]
     state, print_ = new_progressive(first_model(recipe), cfg, device, recipe.run.seed), data.fingerprint
-    same_everywhere(workers, print_, f"{data.root}: the training photographs or the fold file are others here than on another machine; all need the same")
-    memory = dict(folds=data.folds.fingerprint if data.folds else "", fold=recipe.data.fold, size=size_of(recipe), mirror=recipe.data.mirror, photographs=print_, before=ancestors(recipe))
+    same_everywhere(
+        workers,
+        print_,
+        f"{data.root}: the training photographs or the fold file are others here than on another machine; all need the same",
+    )
+    memory = dict(
+        folds=data.folds.fingerprint if data.folds else "",
+        fold=recipe.data.fold,
+        size=size_of(recipe),
+        mirror=recipe.data.mirror,
+        photographs=print_,
+        before=ancestors(recipe),
+    )
     if last := latest_checkpoint(checkpoints):
-        if (folder.path / "trained.json").is_file() and read_json(folder.path / "trained.json").get("photographs") != print_: raise ValueError(f"{folder.path}: was trained on other photographs, labels or folds than {data.root} has now (files that came or went count, too); put them back, or use another run folder")
+        if (folder.path / "trained.json").is_file() and read_json(folder.path / "trained.json").get(
+            "photographs"
+        ) != print_:
+            raise ValueError(
+                f"{folder.path}: was trained on other photographs, labels or folds than {data.root} has now (files that came or went count, too); put them back, or use another run folder"
+            )
         resume(state, last, folder.config, FREE, plan, of, cfg, workers)
-    same_everywhere(workers, state.step + (folder.path / "config.json").is_file(), f"{folder.path}: the workers see different files there; the run folder must lie where all machines can see it")
-    if workers.first: folder.cut(state.step)
+    same_everywhere(
+        workers,
+        state.step + (folder.path / "config.json").is_file(),
+        f"{folder.path}: the workers see different files there; the run folder must lie where all machines can see it",
+    )
+    if workers.first:
+        folder.cut(state.step)
     workers.barrier()
     quarantine = Quarantine(recipe.data.bad_limit)
-    for e in folder.events("quarantine"): quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
-    for k in range(plan.at(state.step)[0] + 1):                             # as many draws of each class as there were, on average
+    for e in folder.events("quarantine"):
+        quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
+    for k in range(plan.at(state.step)[0] + 1):  # as many draws of each class as there were, on average
         name = stages[k].list
-        epochs = max(0, min(state.step, int(plan.ends[k])) - (int(plan.ends[k - 1]) if k else 0)) / plan.per_epoch[k]
-        quarantine.draws.update({(k, c): int(n) for c, n in enumerate(np.bincount(data.train[name][1], minlength=len(data.classes[name])) * epochs) if n >= 1})
-    if state.step >= plan.total or (cfg.hours and state.seconds >= cfg.hours * 3600): return state
+        epochs = (
+            max(0, min(state.step, int(plan.ends[k])) - (int(plan.ends[k - 1]) if k else 0))
+            / plan.per_epoch[k]
+        )
+        quarantine.draws.update(
+            {
+                (k, c): int(n)
+                for c, n in enumerate(
+                    np.bincount(data.train[name][1], minlength=len(data.classes[name])) * epochs
+                )
+                if n >= 1
+            }
+        )
+    if state.step >= plan.total or (cfg.hours and state.seconds >= cfg.hours * 3600):
+        return state
+
     def loader(k, start):
         m, y = data.train[stages[k].list]
         ds = ImageBatches(m, y, stages[k].size, recipe.augment.jpeg, recipe.run.seed, k)
-        return batches(ds, schedule(plan, len(m), cfg, recipe.run.seed, start, workers), loaders_of(recipe, workers), pin=device != "cpu")
-    held = data.clean[np.sort(rng(recipe.run.seed, 33).permutation(data.held)[:recipe.data.held_images])] if len(data.held) else None
+        return batches(
+            ds,
+            schedule(plan, len(m), cfg, recipe.run.seed, start, workers),
+            loaders_of(recipe, workers),
+            pin=device != "cpu",
+        )
+
+    held = (
+        data.clean[np.sort(rng(recipe.run.seed, 33).permutation(data.held)[: recipe.data.held_images])]
+        if len(data.held)
+        else None
+    )
+
     def validate():
         model = measured_model(state)
         if workers.world > 1:
-            for b in model.buffers(): torch.distributed.broadcast(b, 0)       # batch norm's statistics are each worker's own
-        if held is None: return float(state.step), []                         # nothing to choose by: the last is the best
+            for b in model.buffers():
+                torch.distributed.broadcast(b, 0)  # batch norm's statistics are each worker's own
+        if held is None:
+            return float(state.step), []  # nothing to choose by: the last is the best
         with torch.inference_mode():
-            d = share(model.eval(), held, stages[state.stage].size, recipe.run.eval_batch, workers, progress=False, on_bad=unreadable(folder, state.step))
-        e = local_gap(*best_class(state.heads[workers.rank].module.eval(), d, workers), of(state.stage).encode(held.table["label"]))
-        final = of(state.stage).fingerprint == of(len(stages) - 1).fingerprint   # a model with another head is never better than one with the last stage's
-        return e["gap"] - (not final), [dict(set=f"fold {recipe.data.fold}", stage=state.stage, queries=len(held), **e)]
+            d = share(
+                model.eval(),
+                held,
+                stages[state.stage].size,
+                recipe.run.eval_batch,
+                workers,
+                progress=False,
+                on_bad=unreadable(folder, state.step),
+            )
+        e = local_gap(
+            *best_class(state.heads[workers.rank].module.eval(), d, workers),
+            of(state.stage).encode(held.table["label"]),
+        )
+        final = (
+            of(state.stage).fingerprint == of(len(stages) - 1).fingerprint
+        )  # a model with another head is never better than one with the last stage's
+        return e["gap"] - (not final), [
+            dict(set=f"fold {recipe.data.fold}", stage=state.stage, queries=len(held), **e)
+        ]
+
     def keep():
         save_head(folder.path, state.heads[workers.rank].module, of(state.stage).labels, workers)
-        if workers.first: save_model(measured_model(state), folder.path / "best.safetensors")
-    if workers.first: atomic_write(folder.path / "trained.json", json.dumps(memory))
-    watch = Watch(state, recipe, folder, plan.total, plan.batch, quarantine, validate, keep, lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers), progress, workers, cfg.hours)
+        if workers.first:
+            save_model(measured_model(state), folder.path / "best.safetensors")
+
+    if workers.first:
+        atomic_write(folder.path / "trained.json", json.dumps(memory))
+    watch = Watch(
+        state,
+        recipe,
+        folder,
+        plan.total,
+        plan.batch,
+        quarantine,
+        validate,
+        keep,
+        lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers),
+        progress,
+        workers,
+        cfg.hours,
+    )
     watch.run(progressive(state, plan, loader, of, cfg, recipe.augment, workers))
     return state
 
+
 def steps_of(recipe, data: LandmarkData) -> int:
     "Optimiser steps of the whole training."
-    return make_plan(parse_stages(recipe.train.stages, recipe.train.lr), {n: len(m) for n, (m, _) in data.train.items()}, recipe.train).total
+    return make_plan(
+        parse_stages(recipe.train.stages, recipe.train.lr),
+        {n: len(m) for n, (m, _) in data.train.items()},
+        recipe.train,
+    ).total
+
 
 def train_worker(settings: dict):
     "What each worker process of a launched run does."
     from landmark_nb.train.loop import RunFolder
     from landmark_nb.train.workers import connected
+
     recipe = from_flat(LandmarkRecipe(), settings)
     with connected(pick_device(recipe.run.device), recipe.launch.threads) as w:
-        fit(recipe, prepare(recipe, w, note=False), RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank), False, w)
+        fit(
+            recipe,
+            prepare(recipe, w, note=False),
+            RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank),
+            False,
+            w,
+        )
 
 # %% ../nbs/04_challenge.ipynb #ae1cbc8e
 @dataclass(frozen=True)
 class Member:
     "A model of an ensemble."
+
     name: str
-    path: Path           # where its descriptors are kept
+    path: Path  # where its descriptors are kept
     model: object
-    size: int            # pixels
+    size: int  # pixels
     mirror: bool = False
     head: ClassHead | None = None
-    trained: dict | None = None   # what it remembers of its folds; None: trained on none of these photographs
+    trained: dict | None = None  # what it remembers of its folds; None: trained on none of these photographs
+
 
 def pool_of(trunk: str) -> str:
     "The pooling of a trunk as it comes: the paper's for its trunks, else GeM."
     return preset_of(dict(trunk=trunk)).get("pool", "gem")
 
+
 def load_member(spec: str, folder="runs", weights: str = "imagenet") -> Member:
     "A member by its run folder, or `frozen:TRUNK@SIZE`. Raises `ValueError` or `FileNotFoundError` naming it."
     from landmark_nb.models.embed import Embedder, load_model
+
     if spec.startswith("frozen:"):
         trunk, _, size = spec[7:].partition("@")
-        if not size.isdigit(): raise ValueError(f"model {spec!r}: a frozen trunk is given as frozen:TRUNK@SIZE, such as frozen:resnet50@384")
+        if not size.isdigit():
+            raise ValueError(
+                f"model {spec!r}: a frozen trunk is given as frozen:TRUNK@SIZE, such as frozen:resnet50@384"
+            )
         model = Embedder(ModelConfig(trunk, weights, 0, 0, pool_of(trunk)))
         model.resize(int(size))
         return Member(f"{trunk} (frozen)", Path(folder) / f"frozen-{trunk}-{size}", model, int(size))
     path = Path(spec)
-    if not (path / "trained.json").is_file(): raise FileNotFoundError(f"model {spec!r}: no run of the landmark recipe (no trained.json below it)")
+    if not (path / "trained.json").is_file():
+        raise FileNotFoundError(f"model {spec!r}: no run of the landmark recipe (no trained.json below it)")
     t = read_json(path / "trained.json")
     model = load_model(path / "best.safetensors")
-    model.resize(t["size"])                                                 # the best epoch may have been in a smaller stage
+    model.resize(t["size"])  # the best epoch may have been in a smaller stage
     return Member(path.name, path, model, t["size"], t["mirror"], load_head(path), t)
+
 
 PARTS = ("clean", "index", "test")
 
-def describe(member: Member, data: LandmarkData, parts=PARTS, batch: int = 64, device: str = "cpu", progress: bool = True, on_bad=print) -> dict:
+
+def describe(
+    member: Member,
+    data: LandmarkData,
+    parts=PARTS,
+    batch: int = 64,
+    device: str = "cpu",
+    progress: bool = True,
+    on_bad=print,
+) -> dict:
     "Descriptors of whole lists, part -> Store; what is there already is not computed again."
     import torch
+
     from landmark_nb.models.embed import fingerprint
     from landmark_nb.search.store import Store, extract
+
     member.model.to(device, memory_format=torch.channels_last)
     base = member.path / "descriptors" / fingerprint(member.model)
     out = {}
     for part in parts:
         m = getattr(data, part)
-        if m is None: raise FileNotFoundError(f"{data.root}: no {part}.csv; without it there is nothing to search {'in' if part == 'index' else 'for'}")
-        extract(member.model, m, member.size, base / part, batch, desc=f"{member.name}: {part}", progress=progress, flip=member.mirror, on_bad=on_bad)
+        if m is None:
+            raise FileNotFoundError(
+                f"{data.root}: no {part}.csv; without it there is nothing to search {'in' if part == 'index' else 'for'}"
+            )
+        extract(
+            member.model,
+            m,
+            member.size,
+            base / part,
+            batch,
+            desc=f"{member.name}: {part}",
+            progress=progress,
+            flip=member.mirror,
+            on_bad=on_bad,
+        )
         out[part] = Store(base / part)
     return out
 
@@ -384,46 +700,84 @@ def describe(member: Member, data: LandmarkData, parts=PARTS, batch: int = 64, d
 @dataclass(frozen=True)
 class Evaluation:
     "Scores and answers of a model or an ensemble."
+
     name: str
-    scores: dict               # such as "cv GAP", "Private mAP@100"
-    retrieval: Ranking         # of the index, for every test photograph
-    labels: np.ndarray         # text [test], "" for no answer
-    confidence: np.ndarray     # float32 [test]
+    scores: dict  # such as "cv GAP", "Private mAP@100"
+    retrieval: Ranking  # of the index, for every test photograph
+    labels: np.ndarray  # text [test], "" for no answer
+    confidence: np.ndarray  # float32 [test]
+
 
 def fold_map(vectors, data: LandmarkData, queries: int = 2000, seed: int = 0, k: int = 100) -> float:
     "mAP@100 among the held-out photographs, for at most so many queries that have another photograph of their landmark there."
     from landmark_nb.data.places import positives_by_label
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import average_precision
+
     held = data.clean[data.held]
     v = np.asarray(vectors[data.held], np.float32)
     right = positives_by_label(held, held)
     asked = np.sort(rng(seed, 42).permutation(np.flatnonzero([len(r) > 1 for r in right]))[:queries])
-    if not len(asked): raise ValueError("the held-out fold has no landmark with two photographs, so that nothing can be searched for in it")
+    if not len(asked):
+        raise ValueError(
+            "the held-out fold has no landmark with two photographs, so that nothing can be searched for in it"
+        )
     found = knn(v[asked], v, min(k + 1, len(v))).ids
     hits = np.zeros((len(asked), k), bool)
     for row, q, ids in zip(hits, asked, found):
         others = ids[ids != q][:k]
-        row[:len(others)] = np.isin(others, right[q])
+        row[: len(others)] = np.isin(others, right[q])
     return float(average_precision(hits, np.array([len(right[q]) - 1 for q in asked]), k).mean())
 
-def evaluate(name: str, stores: list, data: LandmarkData, heads: list = (), weights=None, index: str = "exact", device: str = "cpu", local: bool = True,
-             k: int = 5, a: float = 1., b: float = 0., whiten: int = 0, folder=None) -> Evaluation:
+
+def evaluate(
+    name: str,
+    stores: list,
+    data: LandmarkData,
+    heads: list = (),
+    weights=None,
+    index: str = "exact",
+    device: str = "cpu",
+    local: bool = True,
+    k: int = 5,
+    a: float = 1.0,
+    b: float = 0.0,
+    whiten: int = 0,
+    folder=None,
+) -> Evaluation:
     """Search, answer and score. `stores`: of each model, part -> Store; `heads`: of those models, for the local GAP, and for the vote if b is not 0; `k`, `a`, `b`: of `vote`;
     `whiten`: PCA-whitening to so many numbers, learned on the clean list; `folder`: keeps what is joined on disk. One model's descriptors are used where they lie."""
     from landmark_nb.search.ensemble import check_weights, combine_stores, learn_whitening, top_classes
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import gap, mean_ap
     from landmark_nb.search.recognise import vote
+
     own = check_weights(weights, len(stores))
-    joined = {p: stores[0][p].vectors if len(stores) == 1 else combine_stores([s[p] for s in stores], own, folder and Path(folder) / f"{zlib.crc32(repr([s['clean'].meta.get('model') for s in stores]).encode() + own.tobytes()):08x}" / p) for p in PARTS}
+    joined = {
+        p: stores[0][p].vectors
+        if len(stores) == 1
+        else combine_stores(
+            [s[p] for s in stores],
+            own,
+            folder
+            and Path(folder)
+            / f"{zlib.crc32(repr([s['clean'].meta.get('model') for s in stores]).encode() + own.tobytes()):08x}"
+            / p,
+        )
+        for p in PARTS
+    }
     if whiten:
         w = learn_whitening(joined["clean"], whiten)
-        joined = {p: np.concatenate([w(v[i:i + 65536]) for i in range(0, len(v), 65536)]) for p, v in joined.items()}
+        joined = {
+            p: np.concatenate([w(v[i : i + 65536]) for i in range(0, len(v), 65536)])
+            for p, v in joined.items()
+        }
     scores = {}
     if local and data.folds is not None:
         if heads:
-            c, s = top_classes([st["clean"].vectors[data.held] for st in stores], heads, 1, own, device=device)
+            c, s = top_classes(
+                [st["clean"].vectors[data.held] for st in stores], heads, 1, own, device=device
+            )
             true = Classes(heads[0].labels, None).encode(data.clean.table["label"][data.held])
             scores["cv GAP"] = local_gap(c[:, 0], s[:, 0], true)["gap"]
         scores["cv mAP@100"] = fold_map(joined["clean"], data)
@@ -432,204 +786,377 @@ def evaluate(name: str, stores: list, data: LandmarkData, heads: list = (), weig
     known = classes_of(data.clean)
     said = (None, None)
     if b:
-        if not heads: raise ValueError(f"evaluate: b={b:g} asks heads, but {name} has none")
-        c, s = top_classes([st["test"].vectors for st in stores], heads, min(20, len(heads[0].labels)), own, device=device)
-        to = known.encode(pl.Series(heads[0].labels)); said = np.where(c >= 0, to[c], -1), s.clip(0)
+        if not heads:
+            raise ValueError(f"evaluate: b={b:g} asks heads, but {name} has none")
+        c, s = top_classes(
+            [st["test"].vectors for st in stores], heads, min(20, len(heads[0].labels)), own, device=device
+        )
+        to = known.encode(pl.Series(heads[0].labels))
+        said = np.where(c >= 0, to[c], -1), s.clip(0)
     c, confidence = vote(near, known.encode(data.clean.table["label"]), k, a, b, *said)
     labels = np.where(c >= 0, np.array([*known.labels, ""])[c], "")
     queries, ids = image_ids(data.test).to_list(), np.array(image_ids(data.index).to_list())
     for usage in ("Public", "Private"):
         if "retrieval" in data.solutions:
             right = data.solutions["retrieval"][usage]
-            scores[f"{usage} mAP@100"] = mean_ap({q: ids[row[row >= 0]].tolist() for q, row in zip(queries, found.ids) if right.get(q)}, right)
-        if "recognition" in data.solutions: scores[f"{usage} GAP"] = gap({q: (l, float(v)) if l else None for q, l, v in zip(queries, labels, confidence)}, data.solutions["recognition"][usage])
+            scores[f"{usage} mAP@100"] = mean_ap(
+                {q: ids[row[row >= 0]].tolist() for q, row in zip(queries, found.ids) if right.get(q)}, right
+            )
+        if "recognition" in data.solutions:
+            scores[f"{usage} GAP"] = gap(
+                {q: (l, float(v)) if l else None for q, l, v in zip(queries, labels, confidence)},
+                data.solutions["recognition"][usage],
+            )
     return Evaluation(name, scores, found, labels, confidence)
+
 
 def positives_of(data: LandmarkData) -> list:
     "For each test photograph the rows of the index that are right, from the retrieval solution."
     row = {x: i for i, x in enumerate(image_ids(data.index).to_list())}
     both = data.solutions["retrieval"]
-    return [np.array(sorted(row[x] for u in both.values() for x in u.get(q) or () if x in row), np.int64) for q in image_ids(data.test).to_list()]
+    return [
+        np.array(sorted(row[x] for u in both.values() for x in u.get(q) or () if x in row), np.int64)
+        for q in image_ids(data.test).to_list()
+    ]
+
 
 def usage_of(data: LandmarkData) -> np.ndarray:
     "Public, Private or Ignored of each test photograph, in the retrieval solution."
     both = data.solutions["retrieval"]
-    return np.array([next((u for u, s in both.items() if s.get(q) is not None), "Ignored") for q in image_ids(data.test).to_list()])
+    return np.array(
+        [
+            next((u for u, s in both.items() if s.get(q) is not None), "Ignored")
+            for q in image_ids(data.test).to_list()
+        ]
+    )
+
 
 def tune_locally(stores: list, data: LandmarkData, most: int = 2000, seed: int = 0) -> dict:
     """`search.ensemble.tune_weights` on the held-out fold: half of its photographs ask for the others, of which half are tuned on and half held out once more.
     Without a fold, the public queries are tuned on and the private ones held out."""
     from landmark_nb.data.places import positives_by_label
     from landmark_nb.search.ensemble import tune_weights
+
     if data.folds is not None:
-        rows = rng(seed, 43).permutation(data.held); ask, rest = np.sort(rows[::2]), np.sort(rows[1::2])
+        rows = rng(seed, 43).permutation(data.held)
+        ask, rest = np.sort(rows[::2]), np.sort(rows[1::2])
         right = positives_by_label(data.clean[rest], data.clean[ask])
         keep = np.array([i for i, p in enumerate(right) if len(p)][:most], int)
-        if len(keep) < 4: raise ValueError(f"weights='tuned': only {len(keep)} photographs of the held-out fold have another of their landmark there; give weights instead")
+        if len(keep) < 4:
+            raise ValueError(
+                f"weights='tuned': only {len(keep)} photographs of the held-out fold have another of their landmark there; give weights instead"
+            )
         v = lambda rows: [np.asarray(s["clean"].vectors[rows], np.float32) for s in stores]
-        return tune_weights(v(ask[keep]), v(rest), [right[i] for i in keep], np.arange(len(keep)) % 2 == 1) | dict(on="the held-out fold")
-    use = usage_of(data); counted = use != "Ignored"
-    return tune_weights([s["test"].vectors[counted] for s in stores], [s["index"].vectors for s in stores], [p for p, c in zip(positives_of(data), counted) if c], use[counted] == "Private") | dict(on="the public queries")
+        return tune_weights(
+            v(ask[keep]), v(rest), [right[i] for i in keep], np.arange(len(keep)) % 2 == 1
+        ) | dict(on="the held-out fold")
+    use = usage_of(data)
+    counted = use != "Ignored"
+    return tune_weights(
+        [s["test"].vectors[counted] for s in stores],
+        [s["index"].vectors for s in stores],
+        [p for p, c in zip(positives_of(data), counted) if c],
+        use[counted] == "Private",
+    ) | dict(on="the public queries")
 
-def join(members: list, data: LandmarkData, weights="equal", device: str = "cpu", batch: int = 64, index: str = "exact", local: bool = True, progress: bool = True, **how) -> tuple:
+
+def join(
+    members: list,
+    data: LandmarkData,
+    weights="equal",
+    device: str = "cpu",
+    batch: int = 64,
+    index: str = "exact",
+    local: bool = True,
+    progress: bool = True,
+    **how,
+) -> tuple:
     """Evaluate each member and their ensemble: (list of `Evaluation`, the ensemble last; what tuning found, or None).
     `weights`: one a member, "equal", or "tuned" (`tune_locally`); `how`: more of `evaluate`'s arguments.
     Raises `ValueError` for a member whose local score would be leaky, unless `local=False`, and for heads of different class lists."""
     from landmark_nb.search.ensemble import check_weights
-    if weights not in ("equal", "tuned"): check_weights(weights, len(members))
-    if weights == "tuned" and data.folds is None and "retrieval" not in data.solutions: raise ValueError("weights='tuned' needs a fold that was held out, or a retrieval solution beside the data")
-    if weights == "tuned" and data.folds is not None and not local: raise ValueError("weights='tuned' are tuned on the held-out fold, so local=False cannot be: leave weights equal, or give them")
+
+    if weights not in ("equal", "tuned"):
+        check_weights(weights, len(members))
+    if weights == "tuned" and data.folds is None and "retrieval" not in data.solutions:
+        raise ValueError(
+            "weights='tuned' needs a fold that was held out, or a retrieval solution beside the data"
+        )
+    if weights == "tuned" and data.folds is not None and not local:
+        raise ValueError(
+            "weights='tuned' are tuned on the held-out fold, so local=False cannot be: leave weights equal, or give them"
+        )
     if local and data.folds is not None:
         for m in members:
-            if m.trained is not None: check_leak(m.name, m.trained, data.folds, int(data.folds.fold[data.held[0]]))
+            if m.trained is not None:
+                check_leak(m.name, m.trained, data.folds, int(data.folds.fold[data.held[0]]))
     for m in members[1:]:
-        if m.head and members[0].head and m.head.labels != members[0].head.labels: load_head(m.path, members[0].head.labels)
+        if m.head and members[0].head and m.head.labels != members[0].head.labels:
+            load_head(m.path, members[0].head.labels)
     stores = [describe(m, data, batch=batch, device=device, progress=progress) for m in members]
-    out = [evaluate(m.name, [s], data, [m.head] if m.head else [], None, index, device, local, **how | (dict(b=0.) if not m.head else {})) for m, s in zip(members, stores)]
-    if len(members) == 1: return out, None
+    out = [
+        evaluate(
+            m.name,
+            [s],
+            data,
+            [m.head] if m.head else [],
+            None,
+            index,
+            device,
+            local,
+            **how | (dict(b=0.0) if not m.head else {}),
+        )
+        for m, s in zip(members, stores)
+    ]
+    if len(members) == 1:
+        return out, None
     tuned = None
     if weights == "tuned":
         tuned = tune_locally(stores, data)
         weights = tuned["weights"]
     weights = None if weights == "equal" else weights
     heads = [m.head for m in members] if all(m.head for m in members) else []
-    out.append(evaluate(f"ensemble of {len(members)}" + (f" ({', '.join(f'{w:.2f}' for w in weights)})" if weights else ""), stores, data, heads, weights, index, device, local, **how | (dict(b=0.) if not heads else {})))
+    out.append(
+        evaluate(
+            f"ensemble of {len(members)}"
+            + (f" ({', '.join(f'{w:.2f}' for w in weights)})" if weights else ""),
+            stores,
+            data,
+            heads,
+            weights,
+            index,
+            device,
+            local,
+            **how | (dict(b=0.0) if not heads else {}),
+        )
+    )
     return out, tuned
 
+
 COLUMNS = ("cv GAP", "cv mAP@100", "Public mAP@100", "Private mAP@100", "Public GAP", "Private GAP")
+
 
 def score_table(evaluations: list, info: dict | None = None) -> list:
     "Rows as in the paper's Table 1: model, whatever `info` (name -> dict) says of it, and its scores in percent."
     info = info or {}
     more = list(dict.fromkeys(k for v in info.values() for k in v))
-    return [["model", *more, *COLUMNS]] + [[e.name, *(info.get(e.name, {}).get(k, "") for k in more), *(round(100 * e.scores[c], 2) if c in e.scores else "" for c in COLUMNS)] for e in evaluations]
+    return [["model", *more, *COLUMNS]] + [
+        [
+            e.name,
+            *(info.get(e.name, {}).get(k, "") for k in more),
+            *(round(100 * e.scores[c], 2) if c in e.scores else "" for c in COLUMNS),
+        ]
+        for e in evaluations
+    ]
+
 
 def paper_table() -> list:
     "The paper's models and their published local scores, in percent."
     pct = lambda v: "leaky" if v is None else round(100 * v, 2)
-    return [["model", "trunk", "size", "epochs", "ensembles", "cv GAP", "cv mAP@100"]] + [[n, m.trunk, m.size, m.epochs or "", " and ".join(t for t, e in (("retrieval", RETRIEVAL), ("recognition", RECOGNITION)) if n in e), pct(m.gap), pct(m.map)] for n, m in PAPER.items()]
+    return [["model", "trunk", "size", "epochs", "ensembles", "cv GAP", "cv mAP@100"]] + [
+        [
+            n,
+            m.trunk,
+            m.size,
+            m.epochs or "",
+            " and ".join(t for t, e in (("retrieval", RETRIEVAL), ("recognition", RECOGNITION)) if n in e),
+            pct(m.gap),
+            pct(m.map),
+        ]
+        for n, m in PAPER.items()
+    ]
+
 
 def submit(e: Evaluation, data: LandmarkData, folder) -> tuple:
     "Write `retrieval.csv` and `recognition.csv`, the two files that the challenge takes; returns their paths."
     from landmark_nb.search.metrics import write_submission
+
     queries, ids = image_ids(data.test).to_list(), np.array(image_ids(data.index).to_list())
     a, b = Path(folder) / "retrieval.csv", Path(folder) / "recognition.csv"
-    write_submission(a, {q: ids[row[row >= 0]].tolist() for q, row in zip(queries, e.retrieval.ids)}, queries, "retrieval")
-    write_submission(b, {q: (l, float(v)) if l else None for q, l, v in zip(queries, e.labels, e.confidence)}, queries, "recognition")
+    write_submission(
+        a, {q: ids[row[row >= 0]].tolist() for q, row in zip(queries, e.retrieval.ids)}, queries, "retrieval"
+    )
+    write_submission(
+        b,
+        {q: (l, float(v)) if l else None for q, l, v in zip(queries, e.labels, e.confidence)},
+        queries,
+        "recognition",
+    )
     return a, b
 
 # %% ../nbs/04_challenge.ipynb #05a96094
 @dataclass(frozen=True)
 class LandmarkResult:
     "What a run leaves behind."
+
     path: Path
     recipe: object
     data: LandmarkData
-    folder: object               # RunFolder
-    before: Evaluation | None    # the trunk as it came
-    after: Evaluation | None     # the best model
+    folder: object  # RunFolder
+    before: Evaluation | None  # the trunk as it came
+    after: Evaluation | None  # the best model
     report: Path
+
 
 def check(recipe):
     "Everything that can be wrong with the settings, found before anything long begins. Raises `ValueError` naming the parameter."
     import torch
+
     stages = parse_stages(recipe.train.stages, recipe.train.lr, recipe.model.freeze)
-    if recipe.train.m_min > recipe.train.m_max: raise ValueError(f"parameter m_min={recipe.train.m_min:g}: must be at most m_max={recipe.train.m_max:g}")
+    if recipe.train.m_min > recipe.train.m_max:
+        raise ValueError(
+            f"parameter m_min={recipe.train.m_min:g}: must be at most m_max={recipe.train.m_max:g}"
+        )
     m = first_model(recipe)
     for s in [(s.size, s.freeze) for s in stages] + [(size_of(recipe), 0)]:
-        m.resize(s[0]); m.freeze(s[1])
+        m.resize(s[0])
+        m.freeze(s[1])
         try:
-            with torch.no_grad(): m.eval()(torch.zeros(1, 3, s[0], s[0]))
-        except (AssertionError, RuntimeError, ValueError) as e: raise ValueError(f"size {s[0]}: {recipe.model.trunk} does not take it ({e})") from e
+            with torch.no_grad():
+                m.eval()(torch.zeros(1, 3, s[0], s[0]))
+        except (AssertionError, RuntimeError, ValueError) as e:
+            raise ValueError(f"size {s[0]}: {recipe.model.trunk} does not take it ({e})") from e
+
 
 def run_worker(settings: dict):
     "What each worker process does where several machines share a run: all of it, the first worker measuring."
     from landmark_nb.train.workers import connected
+
     recipe = from_flat(LandmarkRecipe(), settings)
-    with connected(pick_device(recipe.run.device), recipe.launch.threads) as w: run(recipe, False, w)
+    with connected(pick_device(recipe.run.device), recipe.launch.threads) as w:
+        run(recipe, False, w)
+
 
 def finished(recipe, folder, total: int) -> bool:
     from landmark_nb.train.loop import latest_checkpoint
+
     last = latest_checkpoint(folder.path / "checkpoints")
     return last is not None and int(last.name) >= total
+
 
 def run(recipe, progress: bool = True, workers: Workers = Workers()) -> LandmarkResult | None:
     "From data to report. Run it again to go on after an interruption. Under torchrun all workers call it; all but the first only train, and get None."
     import torch
+
     from landmark_nb.train.loop import RunFolder
+
     device = workers.device if workers.world > 1 else pick_device(recipe.run.device)
     workers = Workers(workers.rank, workers.world, workers.local_world, device)
     folder = RunFolder(recipe.run.out, to_flat(recipe), FREE, workers.rank)
     check(recipe)
     several = workers.world == 1 and recipe.launch.nodes > 1
-    if several and not (folder.path / "report.html").is_file(): start_workers(recipe, run_worker, folder, 0, progress)   # they do and write everything
+    if several and not (folder.path / "report.html").is_file():
+        start_workers(recipe, run_worker, folder, 0, progress)  # they do and write everything
     t = time.perf_counter()
     data = prepare(recipe, workers)
     total = steps_of(recipe, data)
     if several:
         path = folder.path
-        e = {k: Evaluation(n, folder.events(k)[-1]["scores"], None, None, None) if folder.events(k) else None for k, n in (("test before", "frozen trunk"), ("test", "trained"))}
+        e = {
+            k: Evaluation(n, folder.events(k)[-1]["scores"], None, None, None) if folder.events(k) else None
+            for k, n in (("test before", "frozen trunk"), ("test", "trained"))
+        }
         return LandmarkResult(path, recipe, data, folder, e["test before"], e["test"], path / "report.html")
     if not workers.first:
-        workers.barrier(); fit(recipe, data, folder, False, workers); workers.barrier(); return None
-    folder.start(); folder.cut(10**12)
+        workers.barrier()
+        fit(recipe, data, folder, False, workers)
+        workers.barrier()
+        return None
+    folder.start()
+    folder.cut(10**12)
     workers.barrier()
     folder.log("duration", what="reading (and drawing) the data", seconds=round(time.perf_counter() - t, 2))
     before = after = None
     c, can = recipe.run, recipe.run.test and data.index is not None and data.test is not None
     try:
+
         def score(m):
-            stores = describe(m, data, batch=c.eval_batch, device=device, progress=progress, on_bad=unreadable(folder, 0))
+            stores = describe(
+                m, data, batch=c.eval_batch, device=device, progress=progress, on_bad=unreadable(folder, 0)
+            )
             return evaluate(m.name, [stores], data, [m.head] if m.head else [], None, c.index, device)
+
         if c.before and can:
             from landmark_nb.models.embed import Embedder
+
             with timed(folder, "measuring the frozen trunk"):
                 torch.manual_seed(c.seed)
-                frozen = Embedder(ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.pool)); frozen.resize(size_of(recipe))
-                before = score(Member("frozen trunk", folder.path, frozen, size_of(recipe), recipe.data.mirror))
+                frozen = Embedder(
+                    ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.pool)
+                )
+                frozen.resize(size_of(recipe))
+                before = score(
+                    Member("frozen trunk", folder.path, frozen, size_of(recipe), recipe.data.mirror)
+                )
         with timed(folder, "training (with validation)"):
             n = workers_of(recipe, device)
-            if workers.world == 1 and n > 1 and not finished(recipe, folder, total): start_workers(recipe, train_worker, folder, total, progress)
+            if workers.world == 1 and n > 1 and not finished(recipe, folder, total):
+                start_workers(recipe, train_worker, folder, total, progress)
             else:
-                if recipe.launch.threads and workers.world == 1: torch.set_num_threads(recipe.launch.threads)
+                if recipe.launch.threads and workers.world == 1:
+                    torch.set_num_threads(recipe.launch.threads)
                 fit(recipe, data, folder, progress, workers)
         if can:
-            with timed(folder, "measuring the best model"): after = score(replace(load_member(str(folder.path)), name="trained"))
+            with timed(folder, "measuring the best model"):
+                after = score(replace(load_member(str(folder.path)), name="trained"))
             submit(after, data, folder.path)
         for kind, e in (("test before", before), ("test", after)):
-            if e is not None and (not folder.events(kind) or folder.events(kind)[-1]["scores"] != e.scores): folder.log(kind, step=total if kind == "test" else 0, scores=e.scores)
+            if e is not None and (not folder.events(kind) or folder.events(kind)[-1]["scores"] != e.scores):
+                folder.log(kind, step=total if kind == "test" else 0, scores=e.scores)
         result = LandmarkResult(folder.path, recipe, data, folder, before, after, folder.path / "report.html")
         write_run_report(result)
         workers.barrier()
-    finally: folder.release()
+    finally:
+        folder.release()
     return result
 
 # %% ../nbs/04_challenge.ipynb #72bad714
 def moved(before: Evaluation | None, after: Evaluation, positives: list, seed: int, most: int = 4) -> dict:
     "Queries worth a look, by what training did to their average precision."
     from landmark_nb.search.metrics import average_precision, hits
+
     n = np.array([len(p) for p in positives])
     ap = lambda e: average_precision(hits(e.retrieval.ids, positives), n)
     a, b = ap(after), ap(before) if before is not None else np.zeros(len(n))
     asked, r = np.flatnonzero(n > 0), rng(seed, 9)
-    out = {"Training helped most": asked[np.argsort(-(a - b)[asked], kind="stable")[:most]]} if before is not None else {}
-    if before is not None and (a < b - .05).any(): out["Training hurt most"] = asked[np.argsort((a - b)[asked], kind="stable")[:most]]
-    out["Still wrong"] = np.sort(r.permutation(asked[a[asked] < .05])[:most])
+    out = (
+        {"Training helped most": asked[np.argsort(-(a - b)[asked], kind="stable")[:most]]}
+        if before is not None
+        else {}
+    )
+    if before is not None and (a < b - 0.05).any():
+        out["Training hurt most"] = asked[np.argsort((a - b)[asked], kind="stable")[:most]]
+    out["Still wrong"] = np.sort(r.permutation(asked[a[asked] < 0.05])[:most])
     out["Drawn by chance"] = np.sort(r.permutation(asked)[:most])
     return {k: v for k, v in out.items() if len(v)}
+
 
 def figures(res: LandmarkResult) -> list:
     "What a notebook shows of a run: figures and HTML."
     from IPython.display import HTML
+
     from landmark_nb.viz import plots
+
     out = [plots.loss_figure(res.folder.events("step"), unit="stage", name="sub-center ArcFace")]
-    if evals := res.folder.events("eval"): out.append(plots.score_over_time(evals, dict(gap="local GAP", accuracy="right answers")))
+    if evals := res.folder.events("eval"):
+        out.append(plots.score_over_time(evals, dict(gap="local GAP", accuracy="right answers")))
     if res.after:
         out.append(plots.recall_bars({e.name: e.scores for e in (res.before, res.after) if e}, "score [%]"))
         if "retrieval" in res.data.solutions and res.after.retrieval is not None:
             positives = positives_of(res.data)
-            out.append(HTML(plots.retrieval_strips(res.data.test, res.data.index, res.after.retrieval, moved(res.before, res.after, positives, res.recipe.run.seed)["Drawn by chance"], positives)))
+            out.append(
+                HTML(
+                    plots.retrieval_strips(
+                        res.data.test,
+                        res.data.index,
+                        res.after.retrieval,
+                        moved(res.before, res.after, positives, res.recipe.run.seed)["Drawn by chance"],
+                        positives,
+                    )
+                )
+            )
     return out
+
 
 def write_run_report(res: LandmarkResult) -> Path:
     "Write `report.html` from a run's folder and results."
@@ -637,83 +1164,239 @@ def write_run_report(res: LandmarkResult) -> Path:
     from landmark_nb.images import printable
     from landmark_nb.viz import plots
     from landmark_nb.viz.report import Section, write_report
+
     events, recipe, data = res.folder.events, res.recipe, res.data
     steps, evals = events("step"), events("eval")
     last = parse_stages(recipe.train.stages, recipe.train.lr)[-1].list
     m, y = data.train[last]
     classes = data.classes[last]
     show = np.sort(rng(recipe.run.seed, 8).permutation(len(m))[:12])
-    S = [Section("Photographs", f"Twelve of the {len(m):,} training photographs of the last stage, drawn by chance, with their landmark.", plots.image_grid([plots.thumbnail(m.path(int(i))) for i in show], [f"landmark {classes.labels[y[i]]}" for i in show], [m.ids[int(i)] for i in show])),
-         Section("How many photographs a landmark has", "Few have many, many have few; the dynamic margins follow this curve.", plots.rank_counts({n: c.counts for n, c in data.classes.items()})),
-         Section("Loss", "One colour a stage. A stage with another class list starts with a new head.", plots.loss_figure(steps, unit="stage", name="sub-center ArcFace"))]
+    S = [
+        Section(
+            "Photographs",
+            f"Twelve of the {len(m):,} training photographs of the last stage, drawn by chance, with their landmark.",
+            plots.image_grid(
+                [plots.thumbnail(m.path(int(i))) for i in show],
+                [f"landmark {classes.labels[y[i]]}" for i in show],
+                [m.ids[int(i)] for i in show],
+            ),
+        ),
+        Section(
+            "How many photographs a landmark has",
+            "Few have many, many have few; the dynamic margins follow this curve.",
+            plots.rank_counts({n: c.counts for n, c in data.classes.items()}),
+        ),
+        Section(
+            "Loss",
+            "One colour a stage. A stage with another class list starts with a new head.",
+            plots.loss_figure(steps, unit="stage", name="sub-center ArcFace"),
+        ),
+    ]
     cards = []
     if evals:
         best = max(evals, key=lambda e: e["gap"])
-        S.append(Section("Held-out photographs while training", f"The head's best class for {best['queries']:,} photographs of the held-out fold: GAP, and the share of right answers.", plots.score_over_time(evals, dict(gap="local GAP", accuracy="right answers"))))
+        S.append(
+            Section(
+                "Held-out photographs while training",
+                f"The head's best class for {best['queries']:,} photographs of the held-out fold: GAP, and the share of right answers.",
+                plots.score_over_time(evals, dict(gap="local GAP", accuracy="right answers")),
+            )
+        )
         cards.append((f"{100 * best['gap']:.1f} %", "best local GAP"))
     if res.after:
         both = {e.name: e.scores for e in (res.before, res.after) if e}
-        S += [Section("Scores", "mAP@100 over the index, and GAP of the answers that the five nearest training photographs vote for. Local scores are over the held-out fold.", plots.recall_bars(both, "score [%]")),
-              Section("Scores as a table", "In percent.", score_table([e for e in (res.before, res.after) if e]))]
+        S += [
+            Section(
+                "Scores",
+                "mAP@100 over the index, and GAP of the answers that the five nearest training photographs vote for. Local scores are over the held-out fold.",
+                plots.recall_bars(both, "score [%]"),
+            ),
+            Section(
+                "Scores as a table", "In percent.", score_table([e for e in (res.before, res.after) if e])
+            ),
+        ]
         for k in ("Private mAP@100", "Private GAP"):
-            if k in res.after.scores: cards.append((f"{100 * res.before.scores[k]:.0f} → {100 * res.after.scores[k]:.0f} %" if res.before else f"{100 * res.after.scores[k]:.1f} %", f"{k}, before → after" if res.before else k))
+            if k in res.after.scores:
+                cards.append(
+                    (
+                        f"{100 * res.before.scores[k]:.0f} → {100 * res.after.scores[k]:.0f} %"
+                        if res.before
+                        else f"{100 * res.after.scores[k]:.1f} %",
+                        f"{k}, before → after" if res.before else k,
+                    )
+                )
         if "retrieval" in data.solutions:
             positives = positives_of(data)
             for title, rows in moved(res.before, res.after, positives, recipe.run.seed).items():
-                S.append(Section(title, "Left the query, then the nearest photographs of the index after training.", plots.retrieval_strips(data.test, data.index, res.after.retrieval, rows, positives)))
-    if data.missing: S.append(Section("Missing files", "Their paths are in missing-....txt in the run's folder.", [["list", "files that are not there"]] + [[k, v] for k, v in data.missing.items()]))
+                S.append(
+                    Section(
+                        title,
+                        "Left the query, then the nearest photographs of the index after training.",
+                        plots.retrieval_strips(data.test, data.index, res.after.retrieval, rows, positives),
+                    )
+                )
+    if data.missing:
+        S.append(
+            Section(
+                "Missing files",
+                "Their paths are in missing-....txt in the run's folder.",
+                [["list", "files that are not there"]] + [[k, v] for k, v in data.missing.items()],
+            )
+        )
     for kind, title in (("quarantine", "Quarantined files"), ("unreadable", "Unreadable files")):
-        if bad := [e["message"] for e in events(kind)]: S.append(Section(title, f"{len(bad)} files could not be decoded.", [["file"]] + [[b] for b in bad[:200]]))
+        if bad := [e["message"] for e in events(kind)]:
+            S.append(
+                Section(
+                    title, f"{len(bad)} files could not be decoded.", [["file"]] + [[b] for b in bad[:200]]
+                )
+            )
     seconds = {}
-    for e in events("duration"): seconds[e["what"]] = seconds.get(e["what"], 0) + e["seconds"]
+    for e in events("duration"):
+        seconds[e["what"]] = seconds.get(e["what"], 0) + e["seconds"]
     base = to_flat(LandmarkRecipe())
-    S += [Section("The paper's models", "Published local scores, for comparison in kind, not in number: another data set.", paper_table(), fold=True),
-          Section("Durations", "", [["what", "seconds"]] + [[k, round(v, 1)] for k, v in seconds.items()]),
-          Section("Parameters", "Every setting of this run; the recipe's default where it differs.", [["setting", "value", "default", "what it is"]] + [[k, str(v), "" if base[k] == v else str(base[k]), flat_fields(recipe)[k][0].metadata["help"]] for k, v in to_flat(recipe).items()], fold=True)]
-    cards += [(f"{len(m):,}", "training photographs"), (f"{len(classes):,}", "landmarks"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
-    return write_report(res.report, f"landmark on {printable(Path(recipe.data.data).name)}", f"{recipe.model.trunk}, stages {recipe.train.stages}, batch {recipe.train.batch_size * recipe.train.accumulate}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
+    S += [
+        Section(
+            "The paper's models",
+            "Published local scores, for comparison in kind, not in number: another data set.",
+            paper_table(),
+            fold=True,
+        ),
+        Section("Durations", "", [["what", "seconds"]] + [[k, round(v, 1)] for k, v in seconds.items()]),
+        Section(
+            "Parameters",
+            "Every setting of this run; the recipe's default where it differs.",
+            [["setting", "value", "default", "what it is"]]
+            + [
+                [k, str(v), "" if base[k] == v else str(base[k]), flat_fields(recipe)[k][0].metadata["help"]]
+                for k, v in to_flat(recipe).items()
+            ],
+            fold=True,
+        ),
+    ]
+    cards += [
+        (f"{len(m):,}", "training photographs"),
+        (f"{len(classes):,}", "landmarks"),
+        (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min"),
+    ]
+    return write_report(
+        res.report,
+        f"landmark on {printable(Path(recipe.data.data).name)}",
+        f"{recipe.model.trunk}, stages {recipe.train.stages}, batch {recipe.train.batch_size * recipe.train.accumulate}.",
+        cards,
+        S,
+        f"landmark_nb {__version__} · {res.path.name}",
+    )
 
 # %% ../nbs/04_challenge.ipynb #a1fd7b3a
 def open_data(data: str, out, folds: str = "", fold: int = 0, worlds: str = "") -> LandmarkData:
     "The lists of a data set for members that are trained already; the fold file by default as in `LandmarkDataConfig`, beside the folder `out`."
     from landmark_nb.runs import home
-    return prepare(from_flat(LandmarkRecipe(), dict(data=data, out=str(out), folds=folds, fold=fold, worlds=worlds or str(home() / "worlds"), stages="clean:64:1")))
 
-def problems(stores: list, heads: list, data: LandmarkData, weights=None, candidates: int = 1000, index: str = "exact", device: str = "cpu") -> tuple:
+    return prepare(
+        from_flat(
+            LandmarkRecipe(),
+            dict(
+                data=data,
+                out=str(out),
+                folds=folds,
+                fold=fold,
+                worlds=worlds or str(home() / "worlds"),
+                stages="clean:64:1",
+            ),
+        )
+    )
+
+
+def problems(
+    stores: list,
+    heads: list,
+    data: LandmarkData,
+    weights=None,
+    candidates: int = 1000,
+    index: str = "exact",
+    device: str = "cpu",
+) -> tuple:
     """What post-processing is tuned on: (`SoftLabels` over the queries of the retrieval solution, their rows of the test list, `Recognition` over the private queries, their rows).
     Confidences are cosines, 0 where negative. The public queries that show no landmark are the photographs of nothing that the recognition rules look at, so only private ones are asked."""
     from landmark_nb.search.ensemble import combine_stores, top_classes
     from landmark_nb.search.knn import knn
     from landmark_nb.search.recognise import gather
     from landmark_nb.search.tune import Recognition, SoftLabels
-    if not {"retrieval", "recognition"} <= data.solutions.keys(): raise ValueError(f"{data.root}: post-processing is tuned on known answers; put retrieval_solution_v2.1.csv and recognition_solution_v2.1.csv beside the lists")
+
+    if not {"retrieval", "recognition"} <= data.solutions.keys():
+        raise ValueError(
+            f"{data.root}: post-processing is tuned on known answers; put retrieval_solution_v2.1.csv and recognition_solution_v2.1.csv beside the lists"
+        )
     v = {p: combine_stores([s[p] for s in stores], weights) for p in PARTS}
-    classes = {p: (lambda c, s: (c, s.clip(0, 1)))(*top_classes([s[p].vectors for s in stores], heads, 3, weights, device=device)) for p in ("test", "index")}
+    classes = {
+        p: (lambda c, s: (c, s.clip(0, 1)))(
+            *top_classes([s[p].vectors for s in stores], heads, 3, weights, device=device)
+        )
+        for p in ("test", "index")
+    }
     counted = np.flatnonzero(usage_of(data) != "Ignored")
-    found, positives = knn(v["test"][counted], v["index"], min(candidates, len(data.index)), index, device=device), positives_of(data)
-    soft = SoftLabels(found, *(a[counted] for a in classes["test"]), *classes["index"], [positives[i] for i in counted])
+    found, positives = (
+        knn(v["test"][counted], v["index"], min(candidates, len(data.index)), index, device=device),
+        positives_of(data),
+    )
+    soft = SoftLabels(
+        found, *(a[counted] for a in classes["test"]), *classes["index"], [positives[i] for i in counted]
+    )
     known = classes_of(data.clean)
     number = {l: i for i, l in enumerate(known.labels)}
     queries, solution = image_ids(data.test).to_list(), data.solutions["recognition"]
-    nothing = [i for i, q in enumerate(queries) if solution["Public"][q] is not None and not solution["Public"][q]]
+    nothing = [
+        i for i, q in enumerate(queries) if solution["Public"][q] is not None and not solution["Public"][q]
+    ]
     asked = [i for i, q in enumerate(queries) if solution["Private"][q] is not None]
     to = known.encode(pl.Series(heads[0].labels))
-    evidence = gather(v["test"][asked], v["clean"], known.encode(data.clean.table["label"]), v["test"][nothing], np.where(classes["test"][0][asked] >= 0, to[classes["test"][0][asked]], -1), classes["test"][1][asked], 50, index)
-    truth = [{number.get(l, -2) for l in solution["Private"][queries[i]]} for i in asked]            # -2: a landmark that no photograph of the clean list shows
+    evidence = gather(
+        v["test"][asked],
+        v["clean"],
+        known.encode(data.clean.table["label"]),
+        v["test"][nothing],
+        np.where(classes["test"][0][asked] >= 0, to[classes["test"][0][asked]], -1),
+        classes["test"][1][asked],
+        50,
+        index,
+    )
+    truth = [
+        {number.get(l, -2) for l in solution["Private"][queries[i]]} for i in asked
+    ]  # -2: a landmark that no photograph of the clean list shows
     return soft, counted, Recognition(evidence, truth), np.array(asked)
+
 
 def folds_of(members: list) -> str:
     "The fold file of the first trained member, or ''."
     for m in members:
-        if m.trained is None or not m.trained["folds"]: continue
+        if m.trained is None or not m.trained["folds"]:
+            continue
         c = read_json(m.path / "config.json")
         return c["folds"] or str(m.path.parent / f"folds-{Path(c['data']).name}.csv")
     return ""
 
+
 def save_scores(evaluations: list, tuned: dict | None, info: dict, path):
     "Write scores as JSON: what a page of results reads."
-    atomic_write(path, json.dumps(dict(models=[dict(name=e.name, **info.get(e.name, {}), scores={k: round(v, 5) for k, v in e.scores.items()}) for e in evaluations],
-                                       tuned={k: v for k, v in (tuned or {}).items() if k != "trials"}), indent=1) + "\n")
+    atomic_write(
+        path,
+        json.dumps(
+            dict(
+                models=[
+                    dict(
+                        name=e.name,
+                        **info.get(e.name, {}),
+                        scores={k: round(v, 5) for k, v in e.scores.items()},
+                    )
+                    for e in evaluations
+                ],
+                tuned={k: v for k, v in (tuned or {}).items() if k != "trials"},
+            ),
+            indent=1,
+        )
+        + "\n",
+    )
+
 
 def info_of(members: list) -> dict:
     "What a table says of each member beside its scores: trunk, size, epochs, minutes of training."
@@ -722,7 +1405,14 @@ def info_of(members: list) -> dict:
         row = dict(trunk=m.model.cfg.trunk, size=m.size, stages="", minutes="")
         if m.trained is not None:
             c = read_json(m.path / "config.json")
-            steps = [json.loads(l) for l in (m.path / "metrics.jsonl").read_text().splitlines() if '"kind": "step"' in l]
-            row |= dict(stages=c["stages"] + (" from " + Path(c["start"]).parent.name if c["start"] else ""), minutes=round(steps[-1]["seconds"] / 60, 1))
+            steps = [
+                json.loads(l)
+                for l in (m.path / "metrics.jsonl").read_text().splitlines()
+                if '"kind": "step"' in l
+            ]
+            row |= dict(
+                stages=c["stages"] + (" from " + Path(c["start"]).parent.name if c["start"] else ""),
+                minutes=round(steps[-1]["seconds"] / 60, 1),
+            )
         out[m.name] = row
     return out

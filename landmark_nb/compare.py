@@ -7,7 +7,10 @@ __all__ = ['PRESETS', 'paper_runs', 'smoke_runs', 'run_all', 'jumps', 'summary',
            'curves', 'losses', 'save_results']
 
 # %% ../nbs/07_compare.ipynb #68bc33f0
-import json, os, subprocess, sys
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,49 +19,104 @@ import numpy as np
 from .core import atomic_write, note_progress, read_json
 
 # %% ../nbs/07_compare.ipynb #9ac4c569
-def paper_runs(steps: int = 120,       # local steps of D-CosPlace; J = 100 fits in
-               every: int = 20,        # local steps between validations
-               seeds: int = 1,         # of the two main runs
-               lr: float = 2e-3, lr_sequential: float = 5e-4) -> dict:
+def paper_runs(
+    steps: int = 120,  # local steps of D-CosPlace; J = 100 fits in
+    every: int = 20,  # local steps between validations
+    seeds: int = 1,  # of the two main runs
+    lr: float = 2e-3,
+    lr_sequential: float = 5e-4,
+) -> dict:
     "Name -> settings of the paper's experiments on the drawn city: sections 3.4 and 5.2.4, tables 1 and 2, and the search for beta."
-    d = dict(recipe="dcosplace", threads=1, steps=steps, iterations=1, local_steps=10, warmup="none", eval_every=every, lr=lr)
+    d = dict(
+        recipe="dcosplace",
+        threads=1,
+        steps=steps,
+        iterations=1,
+        local_steps=10,
+        warmup="none",
+        eval_every=every,
+        lr=lr,
+    )
     s = dict(recipe="cosplace", steps=steps // 2, iterations=16, eval_every=steps, lr=lr_sequential)
-    runs = {"seq": s, "J10": d, "J10-long": d | dict(iterations=3),
-            "J1": d | dict(local_steps=1), "J100": d | dict(local_steps=100), "joint": d | dict(local_steps=0),
-            "seq-freeze": s | dict(freeze_steps=steps // 8), "seq-reset": s | dict(reset_head_optimizer=True),
-            # a batch of 8 x 32 has more classes than any group of the drawn city; with 4 groups, 4 x 32 fit
-            "seq-large": s | dict(groups=4, large_batch=True, steps=steps // 8, iterations=16, eval_every=steps // 4)}
-    runs |= {f"beta{b}": d | dict(slow_momentum=b) for b in (.1, .3, .5, .7)}
-    runs |= {"J10-ramp": d | dict(warmup="ramp", steps=steps // 3, iterations=3, warmup_iterations=2), "J10-double": d | dict(warmup="double", steps=steps // 3, iterations=3, warmup_iterations=1)}
-    runs |= {"seq-lr1e-3": s | dict(lr=1e-3), "J10-long-lr1e-3": d | dict(iterations=3, lr=1e-3)} | {f"J10-lr{k}": d | dict(lr=float(k)) for k in ("1e-3", "4e-3", "8e-3")}
-    for g in (4, 16): runs |= {f"seq-G{g}": s | dict(groups=g), f"J10-G{g}": d | dict(groups=g)}
-    for k in range(1, seeds): runs |= {f"seq-s{k}": s | dict(seed=k), f"J10-s{k}": d | dict(seed=k)}
+    runs = {
+        "seq": s,
+        "J10": d,
+        "J10-long": d | dict(iterations=3),
+        "J1": d | dict(local_steps=1),
+        "J100": d | dict(local_steps=100),
+        "joint": d | dict(local_steps=0),
+        "seq-freeze": s | dict(freeze_steps=steps // 8),
+        "seq-reset": s | dict(reset_head_optimizer=True),
+        # a batch of 8 x 32 has more classes than any group of the drawn city; with 4 groups, 4 x 32 fit
+        "seq-large": s
+        | dict(groups=4, large_batch=True, steps=steps // 8, iterations=16, eval_every=steps // 4),
+    }
+    runs |= {f"beta{b}": d | dict(slow_momentum=b) for b in (0.1, 0.3, 0.5, 0.7)}
+    runs |= {
+        "J10-ramp": d | dict(warmup="ramp", steps=steps // 3, iterations=3, warmup_iterations=2),
+        "J10-double": d | dict(warmup="double", steps=steps // 3, iterations=3, warmup_iterations=1),
+    }
+    runs |= {"seq-lr1e-3": s | dict(lr=1e-3), "J10-long-lr1e-3": d | dict(iterations=3, lr=1e-3)} | {
+        f"J10-lr{k}": d | dict(lr=float(k)) for k in ("1e-3", "4e-3", "8e-3")
+    }
+    for g in (4, 16):
+        runs |= {f"seq-G{g}": s | dict(groups=g), f"J10-G{g}": d | dict(groups=g)}
+    for k in range(1, seeds):
+        runs |= {f"seq-s{k}": s | dict(seed=k), f"J10-s{k}": d | dict(seed=k)}
     return runs
+
 
 def smoke_runs() -> dict:
     "Two runs on the smallest city, to see that everything works: they learn nothing."
     return {"seq": dict(recipe="cosplace", iterations=2), "J2": dict(recipe="dcosplace", iterations=2)}
 
-PRESETS = {"smoke": (smoke_runs, dict(data="smoke", before=False, loader_workers=0)),
-           "paper": (paper_runs, dict(data="demo", image_size=96, before=False, log_every=1, loader_workers=0))}
 
-def run_all(runs: dict,          # name -> settings
-            out,                 # a folder: one run folder a name below it
-            common: dict,        # settings of all runs
-            jobs: int = 1,       # runs at the same time, with an equal share of the cores each
-            progress: bool = True) -> list:
+PRESETS = {
+    "smoke": (smoke_runs, dict(data="smoke", before=False, loader_workers=0)),
+    "paper": (paper_runs, dict(data="demo", image_size=96, before=False, log_every=1, loader_workers=0)),
+}
+
+
+def run_all(
+    runs: dict,  # name -> settings
+    out,  # a folder: one run folder a name below it
+    common: dict,  # settings of all runs
+    jobs: int = 1,  # runs at the same time, with an equal share of the cores each
+    progress: bool = True,
+) -> list:
     "Make the runs that are not done yet, each in a process of its own; returns the names of those that failed, whose output is in NAME.log."
     from tqdm import tqdm
-    out = Path(out); out.mkdir(parents=True, exist_ok=True)
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // jobs)
+
     def one(name):
         folder = out / name
-        if (folder / "report.html").is_file(): return None
+        if (folder / "report.html").is_file():
+            return None
         settings = common | runs[name] | dict(out=str(folder))
         args = [x for k, v in settings.items() for x in ("-p", k, str(v))]
-        with open(out / f"{name}.log", "w") as log: r = subprocess.run([sys.executable, "-m", "landmark_nb.train", *args], stdout=log, stderr=log, env=os.environ | dict(OMP_NUM_THREADS=str(threads)))
+        with open(out / f"{name}.log", "w") as log:
+            r = subprocess.run(
+                [sys.executable, "-m", "landmark_nb.train", *args],
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict(OMP_NUM_THREADS=str(threads)),
+            )
         return name if r.returncode else None
-    with ThreadPoolExecutor(jobs) as pool: failed = list(tqdm(pool.map(one, runs), total=len(runs), desc="runs", unit="run", disable=not progress, **note_progress))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = list(
+            tqdm(
+                pool.map(one, runs),
+                total=len(runs),
+                desc="runs",
+                unit="run",
+                disable=not progress,
+                **note_progress,
+            )
+        )
     return [f for f in failed if f]
 
 # %% ../nbs/07_compare.ipynb #ecc1acf1
@@ -66,64 +124,153 @@ def jumps(steps: list) -> list:
     "How far the loss rises when a group comes back, mean of its first 3 steps against its last 3 of the turn before: one number a switch (Figure 3). Empty where groups run side by side."
     turns = []
     for e in steps:
-        if not turns or turns[-1][0] != e["group"]: turns.append((e["group"], []))
+        if not turns or turns[-1][0] != e["group"]:
+            turns.append((e["group"], []))
         turns[-1][1].append(e["loss"])
     last, out = {}, []
     for g, losses in turns:
-        if g in last: out.append(float(np.mean(losses[:3]) - last[g]))
+        if g in last:
+            out.append(float(np.mean(losses[:3]) - last[g]))
         last[g] = float(np.mean(losses[-3:]))
     return out
+
 
 def summary(folder) -> dict:
     "What a finished run amounts to: its settings, curves on both clocks, test results, jumps of the loss, and communication."
     from landmark_nb.train.loop import RunFolder
-    folder = Path(folder); config = read_json(folder / "config.json")
+
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
     log = RunFolder(folder, config)
-    evals, steps, rounds, test = log.events("eval"), log.events("step"), log.events("round"), log.events("test")
-    if not evals: raise ValueError(f"{folder}: the run has no validation yet")
+    evals, steps, rounds, test = (
+        log.events("eval"),
+        log.events("step"),
+        log.events("round"),
+        log.events("test"),
+    )
+    if not evals:
+        raise ValueError(f"{folder}: the run has no validation yet")
     by_step = {}
-    for e in steps: by_step.setdefault(e["step"], []).append(e["loss"])
+    for e in steps:
+        by_step.setdefault(e["step"], []).append(e["loss"])
     thin = max(1, len(by_step) // 160)
-    return dict(config={k: v for k, v in config.items() if k not in ("out", "worlds", "beside", "shards", "rendezvous")},
-                evals=[dict(step=e["step"], images=e["images"], r1=round(e["recall"]["1"], 4), r5=round(e["recall"]["5"], 4)) for e in evals],
-                test=[dict(set=e["set"], step=e["step"], queries=e["queries"], r1=round(e["recall"]["1"], 4), r5=round(e["recall"]["5"], 4)) for e in test],
-                loss=[(t, round(float(np.mean(v)), 3)) for t, v in list(by_step.items())[::thin]], jumps=[] if rounds else [round(j, 3) for j in jumps(steps)],
-                rounds=len(rounds), seconds=round(evals[-1]["seconds"], 1))
+    return dict(
+        config={
+            k: v for k, v in config.items() if k not in ("out", "worlds", "beside", "shards", "rendezvous")
+        },
+        evals=[
+            dict(
+                step=e["step"],
+                images=e["images"],
+                r1=round(e["recall"]["1"], 4),
+                r5=round(e["recall"]["5"], 4),
+            )
+            for e in evals
+        ],
+        test=[
+            dict(
+                set=e["set"],
+                step=e["step"],
+                queries=e["queries"],
+                r1=round(e["recall"]["1"], 4),
+                r5=round(e["recall"]["5"], 4),
+            )
+            for e in test
+        ],
+        loss=[(t, round(float(np.mean(v)), 3)) for t, v in list(by_step.items())[::thin]],
+        jumps=[] if rounds else [round(j, 3) for j in jumps(steps)],
+        rounds=len(rounds),
+        seconds=round(evals[-1]["seconds"], 1),
+    )
+
 
 def first_reaching(evals: list, target: float, clock: str) -> float | None:
     "When R@1 first reached `target` on a clock (step or images), or None."
     return next((e[clock] for e in evals if e["r1"] >= target), None)
 
+
 def collect(out, runs) -> dict:
     "Name -> `summary` of the runs that are finished."
     return {n: summary(Path(out) / n) for n in runs if (Path(out) / n / "report.html").is_file()}
 
-def best(r: dict) -> float: return max(e["r1"] for e in r["evals"])
+
+def best(r: dict) -> float:
+    return max(e["r1"] for e in r["evals"])
+
 
 def table(results: dict, target: float | None = None) -> list:
     "Rows for a table: each run with its groups, J, beta, seed, best validation R@1, test R@1 and R@5, and when it first reached `target` (by default the best of the first run) on both clocks."
     target = best(next(iter(results.values()))) if target is None else target
     pct = lambda v: f"{100 * v:.1f}"
-    rows = [["run", "groups", "J", "beta", "seed", "best val R@1", "test R@1", "test R@5", f"steps to {pct(target)}", f"images to {pct(target)}", "mean jump of the loss when a group comes back"]]
+    rows = [
+        [
+            "run",
+            "groups",
+            "J",
+            "beta",
+            "seed",
+            "best val R@1",
+            "test R@1",
+            "test R@5",
+            f"steps to {pct(target)}",
+            f"images to {pct(target)}",
+            "mean jump of the loss when a group comes back",
+        ]
+    ]
     for n, r in results.items():
         c, hit = r["config"], [first_reaching(r["evals"], target, k) for k in ("step", "images")]
-        rows.append([n, c["groups"], c.get("local_steps", ""), c.get("slow_momentum", ""), c["seed"], pct(best(r)), *(pct(np.mean([t[k] for t in r["test"]])) if r["test"] else "" for k in ("r1", "r5")), *("-" if h is None else f"{h:,}" for h in hit), f"{np.mean(r['jumps']):+.2f}" if r["jumps"] else ""])
+        rows.append(
+            [
+                n,
+                c["groups"],
+                c.get("local_steps", ""),
+                c.get("slow_momentum", ""),
+                c["seed"],
+                pct(best(r)),
+                *(pct(np.mean([t[k] for t in r["test"]])) if r["test"] else "" for k in ("r1", "r5")),
+                *("-" if h is None else f"{h:,}" for h in hit),
+                f"{np.mean(r['jumps']):+.2f}" if r["jumps"] else "",
+            ]
+        )
     return rows
+
 
 def curves(results: dict, clock: str = "step"):
     "Validation R@1 of all runs over one clock."
     from landmark_nb.viz.plots import compare_runs
-    return compare_runs({n: [dict(set="val", step=e["step"], images=e["images"], recall={"1": e["r1"]}) for e in r["evals"]] for n, r in results.items()}, clock)
+
+    return compare_runs(
+        {
+            n: [
+                dict(set="val", step=e["step"], images=e["images"], recall={"1": e["r1"]}) for e in r["evals"]
+            ]
+            for n, r in results.items()
+        },
+        clock,
+    )
+
 
 def losses(results: dict):
     "The loss of all runs over images seen, mean over the groups that a step trains."
     import plotly.graph_objects as go
+
     from landmark_nb.viz.plots import PALETTE, style
+
     fig = go.Figure()
     for i, (n, r) in enumerate(results.items()):
         per = r["evals"][-1]["images"] / r["evals"][-1]["step"]
-        fig.add_scatter(x=[t * per for t, _ in r["loss"]], y=[v for _, v in r["loss"]], mode="lines", name=n, line=dict(width=1.8, color=PALETTE[i % len(PALETTE)]))
-    style(fig, "", 360); fig.update_xaxes(title="training images seen"); fig.update_yaxes(title="loss (CosFace)")
+        fig.add_scatter(
+            x=[t * per for t, _ in r["loss"]],
+            y=[v for _, v in r["loss"]],
+            mode="lines",
+            name=n,
+            line=dict(width=1.8, color=PALETTE[i % len(PALETTE)]),
+        )
+    style(fig, "", 360)
+    fig.update_xaxes(title="training images seen")
+    fig.update_yaxes(title="loss (CosFace)")
     return fig
 
-def save_results(results: dict, path): atomic_write(path, json.dumps(results, separators=(",", ":")))
+
+def save_results(results: dict, path):
+    atomic_write(path, json.dumps(results, separators=(",", ":")))

@@ -6,75 +6,115 @@
 __all__ = ['knob', 'knob_range', 'coerce', 'Config', 'flat_fields', 'to_flat', 'from_flat']
 
 # %% ../nbs/01_config.ipynb #d78d783f
-import difflib, math, types, typing
+import difflib
+import math
+import types
+import typing
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 
 # %% ../nbs/01_config.ipynb #cd22296f
-def knob(default,        # the default value
-         help: str = "", # one line
-         low=None,       # smallest value that makes sense
-         high=None,      # largest
-         choices=None):  # the values allowed
+def knob(
+    default,  # the default value
+    help: str = "",  # one line
+    low=None,  # smallest value that makes sense
+    high=None,  # largest
+    choices=None,
+):  # the values allowed
     "A dataclass field with its help, range and choices."
     return field(default=default, metadata=dict(help=help, low=low, high=high, choices=choices))
 
-def knob_range(f) -> tuple:   # (lowest, highest) as numbers
+
+def knob_range(f) -> tuple:  # (lowest, highest) as numbers
     "The range that a search or a slider takes for a field made by `knob`; where it has no end, from 0 to 50, and always with the default in it."
     low, high = f.metadata.get("low"), f.metadata.get("high")
     return (min(0, f.default) if low is None else low), (max(50, f.default) if high is None else high)
 
-def _name(t): return getattr(t, "__name__", str(t))
+
+def _name(t):
+    return getattr(t, "__name__", str(t))
+
 
 def coerce(name: str, value, kind, meta=types.MappingProxyType({})):
     "`value` as type `kind`, or a `ValueError` that names the parameter. Only lossless steps are taken: 1 -> 1.0, list -> tuple."
     allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if value is None and type(None) in allowed: return None
+    if value is None and type(None) in allowed:
+        return None
     kind = next(t for t in allowed if t is not type(None))
-    wrong = ValueError(f"parameter {name}={value!r}: must be of type {_name(kind)}, not {type(value).__name__}")
+    wrong = ValueError(
+        f"parameter {name}={value!r}: must be of type {_name(kind)}, not {type(value).__name__}"
+    )
     origin = typing.get_origin(kind) or kind
     if origin is tuple:
-        if not isinstance(value, (list, tuple)): raise wrong
+        if not isinstance(value, (list, tuple)):
+            raise wrong
         inner = typing.get_args(kind)[0]
         return tuple(coerce(name, v, inner, meta) for v in value)
-    if origin is float and isinstance(value, int) and not isinstance(value, bool): value = float(value)
-    if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool): raise wrong
-    if origin is float and not math.isfinite(value): raise ValueError(f"parameter {name}={value}: must be a finite number")
-    if meta.get("choices") and value not in meta["choices"]: raise ValueError(f"parameter {name}={value!r}: must be one of {', '.join(map(str, meta['choices']))}")
-    if meta.get("low") is not None and value < meta["low"]: raise ValueError(f"parameter {name}={value}: must be at least {meta['low']}")
-    if meta.get("high") is not None and value > meta["high"]: raise ValueError(f"parameter {name}={value}: must be at most {meta['high']}")
+    if origin is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool):
+        raise wrong
+    if origin is float and not math.isfinite(value):
+        raise ValueError(f"parameter {name}={value}: must be a finite number")
+    if meta.get("choices") and value not in meta["choices"]:
+        raise ValueError(f"parameter {name}={value!r}: must be one of {', '.join(map(str, meta['choices']))}")
+    if meta.get("low") is not None and value < meta["low"]:
+        raise ValueError(f"parameter {name}={value}: must be at least {meta['low']}")
+    if meta.get("high") is not None and value > meta["high"]:
+        raise ValueError(f"parameter {name}={value}: must be at most {meta['high']}")
     return value
+
 
 @dataclass(frozen=True)
 class Config:
     "Base of every settings class: checks all fields when it is made. Raises `ValueError` for a wrong type or range."
+
     def __post_init__(self):
         hints = typing.get_type_hints(type(self))
         for f in fields(self):
-            if not is_dataclass(hints[f.name]): object.__setattr__(self, f.name, coerce(f.name, getattr(self, f.name), hints[f.name], f.metadata))
+            if not is_dataclass(hints[f.name]):
+                object.__setattr__(
+                    self, f.name, coerce(f.name, getattr(self, f.name), hints[f.name], f.metadata)
+                )
 
 # %% ../nbs/01_config.ipynb #752106e1
 def flat_fields(recipe) -> dict:
     "Setting name -> (field, concern's name or '') of a recipe class or instance; the names are unique."
     hints, out = typing.get_type_hints(recipe if isinstance(recipe, type) else type(recipe)), {}
     for f in fields(recipe):
-        inner = [(f.name, f, "")] if not is_dataclass(hints[f.name]) else [(g.name, g, f.name) for g in fields(hints[f.name])]
+        inner = (
+            [(f.name, f, "")]
+            if not is_dataclass(hints[f.name])
+            else [(g.name, g, f.name) for g in fields(hints[f.name])]
+        )
         for name, g, concern in inner:
-            if name in out: raise TypeError(f"setting {name} is stated twice in {recipe}")
+            if name in out:
+                raise TypeError(f"setting {name} is stated twice in {recipe}")
             out[name] = (g, concern)
     return out
+
 
 def to_flat(recipe) -> dict:
     "All settings of a recipe by name."
     return {k: getattr(getattr(recipe, c) if c else recipe, k) for k, (_, c) in flat_fields(recipe).items()}
 
-def from_flat(recipe,          # an instance: what is not named stays as it is
-              settings: dict): # setting name -> value
+
+def from_flat(
+    recipe,  # an instance: what is not named stays as it is
+    settings: dict,
+):  # setting name -> value
     "The recipe with some settings changed. Raises `ValueError` for an unknown name (and suggests one) or a wrong value."
     known, by_concern = flat_fields(recipe), {}
     for k, v in settings.items():
         if k not in known:
             near = difflib.get_close_matches(k, known, 3)
-            raise ValueError(f"unknown parameter {k}={v!r}" + (f": did you mean {' or '.join(near)}?" if near else f": known are {', '.join(sorted(known))}"))
+            raise ValueError(
+                f"unknown parameter {k}={v!r}"
+                + (
+                    f": did you mean {' or '.join(near)}?"
+                    if near
+                    else f": known are {', '.join(sorted(known))}"
+                )
+            )
         by_concern.setdefault(known[k][1], {})[k] = v
     own = by_concern.pop("", {})
     return replace(recipe, **{c: replace(getattr(recipe, c), **kw) for c, kw in by_concern.items()}, **own)

@@ -7,7 +7,10 @@ __all__ = ['note_progress', 'Ranking', 'expect_fail', 'atomic_path', 'atomic_wri
            'Tail', 'rng']
 
 # %% ../nbs/00_core.ipynb #1aea03dc
-import contextlib, json, os, sys
+import contextlib
+import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,105 +20,163 @@ import numpy as np
 @dataclass(frozen=True)
 class Ranking:
     "For each query its nearest images and their scores, best first. Every post-processing step is `Ranking -> Ranking`."
-    ids: np.ndarray     # int64 [q, k] rows of the database, -1 where there is none
+
+    ids: np.ndarray  # int64 [q, k] rows of the database, -1 where there is none
     scores: np.ndarray  # float32 [q, k], descending
+
     def __post_init__(self):
         ids, scores = np.asarray(self.ids), np.asarray(self.scores)
-        if ids.ndim != 2 or ids.shape != scores.shape: raise ValueError(f"Ranking: ids and scores must both be [q, k]; got {ids.shape} and {scores.shape}")
-        if ids.dtype.kind not in "iu": raise ValueError(f"Ranking: ids must be integers, not {ids.dtype}")
+        if ids.ndim != 2 or ids.shape != scores.shape:
+            raise ValueError(
+                f"Ranking: ids and scores must both be [q, k]; got {ids.shape} and {scores.shape}"
+            )
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"Ranking: ids must be integers, not {ids.dtype}")
         object.__setattr__(self, "ids", ids.astype(np.int64, copy=False))
         object.__setattr__(self, "scores", scores.astype(np.float32, copy=False))
-    def __len__(self): return len(self.ids)
-    def top(self, k: int): return Ranking(self.ids[:, :k], self.scores[:, :k])
+
+    def __len__(self):
+        return len(self.ids)
+
+    def top(self, k: int):
+        return Ranking(self.ids[:, :k], self.scores[:, :k])
 
 # %% ../nbs/00_core.ipynb #7732c171
 @contextlib.contextmanager
-def expect_fail(kind=Exception,  # the exception's class
-                text=""):        # must occur in its message
+def expect_fail(
+    kind=Exception,  # the exception's class
+    text="",
+):  # must occur in its message
     "Pass only if the block raises `kind` with `text` in its message, and show that message."
-    try: yield
+    try:
+        yield
     except kind as e:
-        if text not in str(e): raise AssertionError(f"{kind.__name__} without {text!r}: {e}") from e
+        if text not in str(e):
+            raise AssertionError(f"{kind.__name__} without {text!r}: {e}") from e
         print(f"{type(e).__name__}: {e}")
-    else: raise AssertionError(f"no {kind.__name__} was raised")
+    else:
+        raise AssertionError(f"no {kind.__name__} was raised")
 
 # %% ../nbs/00_core.ipynb #afdd7140
 @contextlib.contextmanager
 def atomic_path(path):
     "A path to write to, which takes the place of `path` if the block succeeds, and vanishes if not."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield tmp
-        with open(tmp, "rb") as f: os.fsync(f.fileno())
+        with open(tmp, "rb") as f:
+            os.fsync(f.fileno())
         os.replace(tmp, path)
     except OSError as e:
-        raise OSError(e.errno, f"could not write {path}: {e.strerror or e}. What was there before is untouched; free some space or choose another folder") from e
+        raise OSError(
+            e.errno,
+            f"could not write {path}: {e.strerror or e}. What was there before is untouched; free some space or choose another folder",
+        ) from e
     finally:
-        with contextlib.suppress(OSError): tmp.unlink()
+        with contextlib.suppress(OSError):
+            tmp.unlink()
+
 
 def atomic_write(path, text: str):
     "Write text to a file that is replaced whole or not at all."
-    with atomic_path(path) as tmp: tmp.write_text(text, encoding="utf-8")
+    with atomic_path(path) as tmp:
+        tmp.write_text(text, encoding="utf-8")
+
 
 def save_tensors(path, tensors: dict, metadata: dict | None = None):
     "Write tensors as safetensors, whole or not at all. Raises `OSError` where the disk refuses."
     from safetensors import SafetensorError
     from safetensors.torch import save_file
+
     with atomic_path(path) as tmp:
-        try: save_file(tensors, tmp, metadata)
-        except SafetensorError as e:                       # it wraps the system's error in its own
-            if "I/O error" in str(e): raise OSError(int(str(e).rpartition("os error ")[2].rstrip(") ") or 5), str(e)) from e
+        try:
+            save_file(tensors, tmp, metadata)
+        except SafetensorError as e:  # it wraps the system's error in its own
+            if "I/O error" in str(e):
+                raise OSError(int(str(e).rpartition("os error ")[2].rstrip(") ") or 5), str(e)) from e
             raise
+
 
 def read_json(path):
     "A JSON file; a broken one is named, with the place where it breaks."
-    try: return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f"{path} is not readable as JSON: {e}") from e
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path} is not readable as JSON: {e}") from e
 
-def read_csv(path,             # with a header
-             needed,           # columns that it must have; with `only` the others are not read
-             only=False):
+
+def read_csv(
+    path,  # with a header
+    needed,  # columns that it must have; with `only` the others are not read
+    only=False,
+):
     "A csv file as a polars table of text, empty fields null. Raises `ValueError` naming the file and what it lacks; row n of the table is row n + 2 of the file."
     import polars as pl
+
     kw = dict(infer_schema=False, encoding="utf8")
+
     def load(**more):
-        try: return pl.read_csv(path, **kw, **more)
-        except pl.exceptions.NoDataError: raise ValueError(f"{path}: the file is empty") from None
-        except pl.exceptions.PolarsError as e: raise ValueError(f"{path}: not readable as csv: {e}") from e
+        try:
+            return pl.read_csv(path, **kw, **more)
+        except pl.exceptions.NoDataError:
+            raise ValueError(f"{path}: the file is empty") from None
+        except pl.exceptions.PolarsError as e:
+            raise ValueError(f"{path}: not readable as csv: {e}") from e
+
     have = load(n_rows=0).columns
     names = [c.removeprefix("\ufeff") for c in have]
-    if missing := [c for c in needed if c not in names]: raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; the columns are {', '.join(map(repr, names))}")
+    if missing := [c for c in needed if c not in names]:
+        raise ValueError(
+            f"{path}: no column {', '.join(map(repr, missing))}; the columns are {', '.join(map(repr, names))}"
+        )
     t = load(columns=[names.index(c) for c in dict.fromkeys(needed)] if only else None)
     t = t.rename({c: c.removeprefix("\ufeff") for c in t.columns})
-    if not len(t): raise ValueError(f"{path}: has a header and no rows")
+    if not len(t):
+        raise ValueError(f"{path}: has a header and no rows")
     return t
 
 # %% ../nbs/00_core.ipynb #faf8e344
 class Tail:
     "The whole lines of a JSON-lines file, as they come; `at_end`: only those that come from now on."
+
     def __init__(self, path, at_end: bool = False):
         self.path, self._at, self._file = Path(path), 0, None
-        if at_end and self.path.exists(): s = self.path.stat(); self._at, self._file = s.st_size, s.st_ino
-    def read(self, most: int = 1 << 23) -> tuple:   # (list of dicts, whether the file was begun anew since the last call)
+        if at_end and self.path.exists():
+            s = self.path.stat()
+            self._at, self._file = s.st_size, s.st_ino
+
+    def read(
+        self, most: int = 1 << 23
+    ) -> tuple:  # (list of dicts, whether the file was begun anew since the last call)
         "What came since the last call, some `most` bytes at a time: call again until there is nothing."
-        try: f = open(self.path, "rb")
-        except FileNotFoundError: again, self._at, self._file = self._file is not None, 0, None; return [], again
+        try:
+            f = open(self.path, "rb")
+        except FileNotFoundError:
+            again, self._at, self._file = self._file is not None, 0, None
+            return [], again
         with f:
             s = os.fstat(f.fileno())
             again = self._file is not None and (s.st_ino != self._file or s.st_size < self._at)
-            if again: self._at = 0
+            if again:
+                self._at = 0
             self._file = s.st_ino
-            f.seek(self._at); new = f.read(most)
-            while new and b"\n" not in new and (more := f.read(most)): new += more      # a line longer than that
-        new = new[:new.rfind(b"\n") + 1]; self._at += len(new)
+            f.seek(self._at)
+            new = f.read(most)
+            while new and b"\n" not in new and (more := f.read(most)):
+                new += more  # a line longer than that
+        new = new[: new.rfind(b"\n") + 1]
+        self._at += len(new)
         out = []
         for line in new.splitlines():
-            with contextlib.suppress(ValueError): e = json.loads(line); out += [e] if isinstance(e, dict) else []
+            with contextlib.suppress(ValueError):
+                e = json.loads(line)
+                out += [e] if isinstance(e, dict) else []
         return out, again
 
 # %% ../nbs/00_core.ipynb #505211f9
-note_progress = dict(mininterval=1., ncols=100, file=None, leave=True)  # keyword arguments of every `tqdm`
+note_progress = dict(mininterval=1.0, ncols=100, file=None, leave=True)  # keyword arguments of every `tqdm`
 
 # %% ../nbs/00_core.ipynb #6b559017
 def rng(*key: int) -> np.random.Generator:

@@ -9,7 +9,10 @@ __all__ = ['RECIPES', 'NS', 'DataConfig', 'PartitionConfig', 'CosPlaceRecipe', '
            'other_runs', 'describe_images', 'interesting', 'figures', 'write_run_report', 'search_folders']
 
 # %% ../nbs/05_experiments.ipynb #ec833ca4
-import difflib, math, time, zlib
+import difflib
+import math
+import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +22,26 @@ import numpy as np
 from . import challenge
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import note_progress, rng
-from .runs import FREE, RunConfig, WorkersConfig, home, notebook_parameters, pick_device, plain, same_everywhere, share, start_workers, timed, unreadable, workers_of, Watch, loaders_of
 from .data.loaders import AugmentConfig
 from .data.partition import n_sectors
 from .models.embed import ModelConfig
+from landmark_nb.runs import (
+    FREE,
+    RunConfig,
+    Watch,
+    WorkersConfig,
+    home,
+    loaders_of,
+    notebook_parameters,
+    pick_device,
+    plain,
+    same_everywhere,
+    share,
+    start_workers,
+    timed,
+    unreadable,
+    workers_of,
+)
 from .train.cosplace import CosPlaceConfig
 from .train.dcosplace import DCosPlaceConfig
 from .train.loop import OptimConfig
@@ -33,25 +52,39 @@ from .train.workers import Workers
 @dataclass(frozen=True)
 class DataConfig(Config):
     "Which photographs."
-    data: str = knob("smoke", "a folder with train/, val/ and test/ (or images/train/ ...), or a drawn city: smoke, demo")
+
+    data: str = knob(
+        "smoke", "a folder with train/, val/ and test/ (or images/train/ ...), or a drawn city: smoke, demo"
+    )
     image_size: int = knob(512, "pixels of the square that images are resized to", 8)
-    radius: float = knob(25., "metres within which a database image is right", 0)
+    radius: float = knob(25.0, "metres within which a database image is right", 0)
     skip_bad_names: bool = knob(False, "leave out files whose names hold no place, instead of stopping")
-    shards: str = knob("", "folder that place_groups wrote: training images come from there, and data needs no train/")
-    bad_limit: float = knob(.01, "share of a class's draws that may fail to decode before the run stops; one file always may", 0, 1)
+    shards: str = knob(
+        "", "folder that place_groups wrote: training images come from there, and data needs no train/"
+    )
+    bad_limit: float = knob(
+        0.01,
+        "share of a class's draws that may fail to decode before the run stops; one file always may",
+        0,
+        1,
+    )
+
 
 @dataclass(frozen=True)
 class PartitionConfig(Config):
     "Classes and CosGroups (eq. 1)."
-    M: float = knob(10., "metres, side of a cell", .5)
-    alpha: float = knob(30., "degrees of a heading sector; divides 360", .5, 360)
+
+    M: float = knob(10.0, "metres, side of a cell", 0.5)
+    alpha: float = knob(30.0, "degrees of a heading sector; divides 360", 0.5, 360)
     N: int = knob(5, "cells between classes of a group, along each axis", 1)
     L: int = knob(2, "sectors between classes of a group; divides 360 / alpha", 1)
     min_images: int = knob(10, "smaller classes are dropped", 1)
 
+
 @dataclass(frozen=True)
 class CosPlaceRecipe(Config):
     "The sequential CosPlace of the paper."
+
     recipe: str = knob("cosplace", "the name of the recipe", choices=("cosplace",))
     data: DataConfig = DataConfig()
     partition: PartitionConfig = PartitionConfig()
@@ -61,94 +94,230 @@ class CosPlaceRecipe(Config):
     augment: AugmentConfig = AugmentConfig()
     run: RunConfig = RunConfig()
 
+
 @dataclass(frozen=True)
 class DCosPlaceRecipe(CosPlaceRecipe):
     "D-CosPlace: the groups side by side; all else is as in CosPlace."
+
     recipe: str = knob("dcosplace", "the name of the recipe", choices=("dcosplace",))
     train: DCosPlaceConfig = DCosPlaceConfig()
     launch: WorkersConfig = WorkersConfig()
 
-RECIPES = {"cosplace": CosPlaceRecipe(), "dcosplace": DCosPlaceRecipe(), "landmark": challenge.LandmarkRecipe()}
+
+RECIPES = {
+    "cosplace": CosPlaceRecipe(),
+    "dcosplace": DCosPlaceRecipe(),
+    "landmark": challenge.LandmarkRecipe(),
+}
 
 # %% ../nbs/05_experiments.ipynb #636343c1
 _WORLDS = dict(
-    smoke=dict(size=48, train_blocks=2, val_blocks=1, test_blocks=1, rows=1, years=2, spacing=8., database_spacing=16., headings=4, val_queries=24, test_queries=32),
-    demo=dict())                                               # WorldConfig's defaults
+    smoke=dict(
+        size=48,
+        train_blocks=2,
+        val_blocks=1,
+        test_blocks=1,
+        rows=1,
+        years=2,
+        spacing=8.0,
+        database_spacing=16.0,
+        headings=4,
+        val_queries=24,
+        test_queries=32,
+    ),
+    demo=dict(),
+)  # WorldConfig's defaults
 _DRAWN = dict(
-    smoke=dict(image_size=48, M=16., alpha=90., N=2, min_images=2, trunk="tf_efficientnet_lite0", weights="none", dim=64, freeze=0, groups=2, batch_size=8, steps=4, iterations=4, lr=1e-3, log_every=1),
-    demo=dict(image_size=128, alpha=45., N=3, min_images=5, trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, freeze=3, groups=8, batch_size=32, steps=30, iterations=16, lr=5e-4, eval_every=60, log_every=1))
+    smoke=dict(
+        image_size=48,
+        M=16.0,
+        alpha=90.0,
+        N=2,
+        min_images=2,
+        trunk="tf_efficientnet_lite0",
+        weights="none",
+        dim=64,
+        freeze=0,
+        groups=2,
+        batch_size=8,
+        steps=4,
+        iterations=4,
+        lr=1e-3,
+        log_every=1,
+    ),
+    demo=dict(
+        image_size=128,
+        alpha=45.0,
+        N=3,
+        min_images=5,
+        trunk="tf_efficientnet_lite0",
+        weights="imagenet",
+        dim=512,
+        freeze=3,
+        groups=8,
+        batch_size=32,
+        steps=30,
+        iterations=16,
+        lr=5e-4,
+        eval_every=60,
+        log_every=1,
+    ),
+)
 
-_OF_RECIPE = {("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
-              ("landmark", "smoke"): dict(trunk="test_vit", weights="none", pool="avg", dim=32, stages="full:64:1 clean:48:2", batch_size=8, lr=2e-3, s=20., n_folds=4, log_every=1),
-              ("landmark", "demo"): dict(trunk="tf_efficientnet_lite0", weights="imagenet", dim=512, stages="full:64:2 clean:96:5", batch_size=32, lr=1e-3, head_lr=1e-2, s=30., log_every=1),
-              ("dcosplace", "demo"): dict(steps=12, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=12)}
+_OF_RECIPE = {
+    ("dcosplace", "smoke"): dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
+    ("landmark", "smoke"): dict(
+        trunk="test_vit",
+        weights="none",
+        pool="avg",
+        dim=32,
+        stages="full:64:1 clean:48:2",
+        batch_size=8,
+        lr=2e-3,
+        s=20.0,
+        n_folds=4,
+        log_every=1,
+    ),
+    ("landmark", "demo"): dict(
+        trunk="tf_efficientnet_lite0",
+        weights="imagenet",
+        dim=512,
+        stages="full:64:2 clean:96:5",
+        batch_size=32,
+        lr=1e-3,
+        head_lr=1e-2,
+        s=30.0,
+        log_every=1,
+    ),
+    ("dcosplace", "demo"): dict(steps=12, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=12),
+}
+
 
 def configure(recipe: str = "cosplace", **settings):
     "A recipe with its settings checked: the paper's, over them those of a drawn world or a preset, over them yours. Raises `ValueError` naming what is wrong."
     if recipe not in RECIPES:
         near = difflib.get_close_matches(recipe, RECIPES, 1)
-        raise ValueError(f"parameter recipe={recipe!r}: known are {', '.join(RECIPES)}" + (f"; did you mean {near[0]}?" if near else ""))
-    r = from_flat(RECIPES[recipe], settings)                      # once for a clear error about what was passed
+        raise ValueError(
+            f"parameter recipe={recipe!r}: known are {', '.join(RECIPES)}"
+            + (f"; did you mean {near[0]}?" if near else "")
+        )
+    r = from_flat(RECIPES[recipe], settings)  # once for a clear error about what was passed
     data, places = r.data.data, recipe != "landmark"
-    base = (_DRAWN.get(data, {}) if places else {}) | _OF_RECIPE.get((recipe, data), {}) | ({} if places else challenge.preset_of(settings))
+    base = (
+        (_DRAWN.get(data, {}) if places else {})
+        | _OF_RECIPE.get((recipe, data), {})
+        | ({} if places else challenge.preset_of(settings))
+    )
     r = from_flat(RECIPES[recipe], base | settings)
-    if data not in _DRAWN and not Path(r.data.data).is_dir(): raise ValueError(f"parameter data={r.data.data!r}: no such folder, and no drawn city (those are {', '.join(_DRAWN)})")
+    if data not in _DRAWN and not Path(r.data.data).is_dir():
+        raise ValueError(
+            f"parameter data={r.data.data!r}: no such folder, and no drawn city (those are {', '.join(_DRAWN)})"
+        )
     device = pick_device(r.run.device)
-    if recipe == "landmark": parse_stages(r.train.stages, r.train.lr)
-    else: n_sectors(r.partition.alpha, r.partition.L)
+    if recipe == "landmark":
+        parse_stages(r.train.stages, r.train.lr)
+    else:
+        n_sectors(r.partition.alpha, r.partition.L)
     if recipe == "dcosplace" and r.train.local_steps == 0:
-        if r.train.slow_momentum: raise ValueError(f"parameter slow_momentum={r.train.slow_momentum}: the joint objective, local_steps=0, has no outer step; set it to 0")
-        if r.optim.precision == "float16": raise ValueError("parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32")
-    if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device: raise ValueError(f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda")
-    if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1: raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
-    if recipe != "cosplace" and r.launch.nodes > 1 and not r.launch.rendezvous: raise ValueError(f"parameter nodes={r.launch.nodes}: needs rendezvous=host:port of one of the machines, the same on all of them")
-    if recipe == "dcosplace": Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
-    if recipe == "landmark" and r.train.batch_size % (n := r.launch.nodes * workers_of(r, device)): raise ValueError(f"parameter batch_size={r.train.batch_size}: {n} workers cannot share it evenly; use a multiple of {n}")
+        if r.train.slow_momentum:
+            raise ValueError(
+                f"parameter slow_momentum={r.train.slow_momentum}: the joint objective, local_steps=0, has no outer step; set it to 0"
+            )
+        if r.optim.precision == "float16":
+            raise ValueError(
+                "parameter precision='float16': the joint objective, local_steps=0, cannot leave out a group's step; use bfloat16 or float32"
+            )
+    if recipe != "cosplace" and r.launch.workers * r.launch.nodes > 1 and ":" in device:
+        raise ValueError(
+            f"parameter device={device!r}: names one GPU for workers={r.launch.workers}; use device=cuda"
+        )
+    if recipe != "cosplace" and r.launch.rendezvous and r.launch.nodes == 1:
+        raise ValueError("parameter rendezvous is for several machines: set nodes too, or leave it out")
+    if recipe != "cosplace" and r.launch.nodes > 1 and not r.launch.rendezvous:
+        raise ValueError(
+            f"parameter nodes={r.launch.nodes}: needs rendezvous=host:port of one of the machines, the same on all of them"
+        )
+    if recipe == "dcosplace":
+        Workers(0, r.launch.nodes * workers_of(r, device)).mine(list(range(r.train.groups)))
+    if recipe == "landmark" and r.train.batch_size % (n := r.launch.nodes * workers_of(r, device)):
+        raise ValueError(
+            f"parameter batch_size={r.train.batch_size}: {n} workers cannot share it evenly; use a multiple of {n}"
+        )
     if r.run.index != "exact":
         from landmark_nb.search.knn import build_index
-        build_index(np.eye(8, dtype=np.float32)[:0], r.run.index, gpu=False, train=0)
-    return from_flat(r, dict(out=r.run.out or str(home() / "runs" / f"{Path(r.data.data).name}-{recipe}"), worlds=r.run.worlds or str(home() / "worlds")))
 
-_PLACE = ("out", "worlds", "beside", "shards", "rendezvous")   # where, not what
+        build_index(np.eye(8, dtype=np.float32)[:0], r.run.index, gpu=False, train=0)
+    return from_flat(
+        r,
+        dict(
+            out=r.run.out or str(home() / "runs" / f"{Path(r.data.data).name}-{recipe}"),
+            worlds=r.run.worlds or str(home() / "worlds"),
+        ),
+    )
+
+
+_PLACE = ("out", "worlds", "beside", "shards", "rendezvous")  # where, not what
+
 
 def settings_table(recipe) -> list:
     "Rows (setting, value, the paper's value where it differs, what it is)."
     base = to_flat(RECIPES[recipe.recipe])
-    return [["setting", "value", "paper", "what it is"]] + [[k, str(v), "" if base[k] == v or k in _PLACE else str(base[k]), flat_fields(recipe)[k][0].metadata["help"]] for k, v in to_flat(recipe).items()]
+    return [["setting", "value", "paper", "what it is"]] + [
+        [
+            k,
+            str(v),
+            "" if base[k] == v or k in _PLACE else str(base[k]),
+            flat_fields(recipe)[k][0].metadata["help"],
+        ]
+        for k, v in to_flat(recipe).items()
+    ]
 
 # %% ../nbs/05_experiments.ipynb #7876a69b
 @dataclass(frozen=True)
 class Prepared:
     "What a run trains and measures on."
-    train: object       # Manifest of the images of this worker's groups
-    partition: object   # Partition of all training images
-    groups: list        # numbers of the groups in training, of all workers
-    classes: dict       # group -> its classes, of all workers
-    images: dict        # group -> GroupImages, of this worker
-    batch: int          # images of one group in a step
-    total: int          # training images before the partition
-    dropped: int        # of them in classes that are too small
-    val: list           # PlaceSets
-    test: list          # PlaceSets
-    shards: object = None   # Shards that hold the images of `train`
+
+    train: object  # Manifest of the images of this worker's groups
+    partition: object  # Partition of all training images
+    groups: list  # numbers of the groups in training, of all workers
+    classes: dict  # group -> its classes, of all workers
+    images: dict  # group -> GroupImages, of this worker
+    batch: int  # images of one group in a step
+    total: int  # training images before the partition
+    dropped: int  # of them in classes that are too small
+    val: list  # PlaceSets
+    test: list  # PlaceSets
+    shards: object = None  # Shards that hold the images of `train`
+
     def photo(self, row: int):
         "What `read_image` takes for a training image."
         return self.train.path(row) if self.shards is None else self.shards.open(row)
 
+
 def locate(recipe) -> Path:
     "The folder of a run's photographs; a drawn city is drawn first."
-    if recipe.data.data not in _WORLDS: return Path(recipe.data.data)
-    from landmark_nb.data.world import WorldConfig, write_world
+    if recipe.data.data not in _WORLDS:
+        return Path(recipe.data.data)
+    from landmark_nb.data.drawn.city import WorldConfig, write_world
+
     return write_world(WorldConfig(**_WORLDS[recipe.data.data]), recipe.run.worlds)
+
 
 def choose_groups(p, n: int, batch: int) -> list:
     """n groups that have at least a batch of classes, ascending. They are taken in an order that is shuffled once and for all, so that
     they are spread over the map and 4 groups are among 8. Raises `ValueError` where there are fewer."""
     sizes = {int(g): len(p.classes(g)) for g in p.groups}
-    if not sizes: raise ValueError(f"the partition leaves no class: {len(p.class_of)} images, none in a cell of M={p.M:g} m and alpha={p.alpha:g} degrees with min_images={p.min_images}; lower min_images, or raise M")
+    if not sizes:
+        raise ValueError(
+            f"the partition leaves no class: {len(p.class_of)} images, none in a cell of M={p.M:g} m and alpha={p.alpha:g} degrees with min_images={p.min_images}; lower min_images, or raise M"
+        )
     good = [int(g) for g in rng(p.N, p.L).permutation(p.N * p.N * p.L) if sizes.get(int(g), 0) >= batch]
-    if len(good) < n: raise ValueError(f"groups={n}: only {len(good)} of {len(sizes)} groups have the {batch} classes that a batch needs (the largest has {max(sizes.values())}); lower groups or batch_size, or keep more classes (smaller min_images, N or L)")
+    if len(good) < n:
+        raise ValueError(
+            f"groups={n}: only {len(good)} of {len(sizes)} groups have the {batch} classes that a batch needs (the largest has {max(sizes.values())}); lower groups or batch_size, or keep more classes (smaller min_images, N or L)"
+        )
     return sorted(good[:n])
+
 
 def prepare(recipe, workers: Workers = Workers(), train_images: bool = True, test: bool = True) -> Prepared:
     "Partition the training images, choose the groups, and read the names of this worker's images alone: 41 million names would take 18 GB."
@@ -156,110 +325,236 @@ def prepare(recipe, workers: Workers = Workers(), train_images: bool = True, tes
     from landmark_nb.data.partition import assign_folder
     from landmark_nb.data.places import find_split, read_place_sets, read_sfxl
     from landmark_nb.data.shards import fingerprint_of, partition_of, read_shards
-    if workers.first: locate(recipe)
-    workers.barrier()                                                    # others do not draw the same city
+
+    if workers.first:
+        locate(recipe)
+    workers.barrier()  # others do not draw the same city
     root, c, skip, shards = locate(recipe), recipe.partition, recipe.data.skip_bad_names, None
     settings = dict(M=c.M, alpha=c.alpha, N=c.N, L=c.L, min_images=c.min_images)
     if recipe.data.shards:
         info, p = partition_of(recipe.data.shards)
-        if d := [f"{k}={v:g} now, {info[k]:g} there" for k, v in settings.items() if info[k] != v]: raise ValueError(f"parameter shards={recipe.data.shards!r}: holds the shards of another partition ({'; '.join(d)})")
+        if d := [f"{k}={v:g} now, {info[k]:g} there" for k, v in settings.items() if info[k] != v]:
+            raise ValueError(
+                f"parameter shards={recipe.data.shards!r}: holds the shards of another partition ({'; '.join(d)})"
+            )
         n, dropped = info["images"], info["dropped"]
     else:
         train = find_split(root, "train")
-        if train is None: raise ValueError(f"{root}: no folder train/ (or images/train/) below it")
-        if (train / "database").is_dir(): train = train / "database"
+        if train is None:
+            raise ValueError(f"{root}: no folder train/ (or images/train/) below it")
+        if (train / "database").is_dir():
+            train = train / "database"
         p = assign_folder(train, *settings.values(), skip)
         n, dropped = len(p.class_of), int((p.class_of < 0).sum())
-    batch = recipe.train.batch_size * (recipe.train.groups if getattr(recipe.train, "large_batch", False) else 1)
-    same_everywhere(workers, int(fingerprint_of(p)[:12], 16), f"{recipe.data.shards or root}: holds another partition here than on another machine; all need the same training images, or shards placed from one and the same folder")
+    batch = recipe.train.batch_size * (
+        recipe.train.groups if getattr(recipe.train, "large_batch", False) else 1
+    )
+    same_everywhere(
+        workers,
+        int(fingerprint_of(p)[:12], 16),
+        f"{recipe.data.shards or root}: holds another partition here than on another machine; all need the same training images, or shards placed from one and the same folder",
+    )
     groups = choose_groups(p, recipe.train.groups, batch)
     mine = workers.mine(groups) if train_images else []
-    if not mine: m, class_of = None, np.empty(0, np.int64)
+    if not mine:
+        m, class_of = None, np.empty(0, np.int64)
     elif recipe.data.shards:
         shards = read_shards(recipe.data.shards, mine)
         m, class_of = shards.manifest, shards.class_of
     else:
         keep = np.isin(p.group_of_class, mine)[p.class_of] & (p.class_of >= 0)
         m, class_of = read_sfxl(train, True, skip, keep), p.class_of[keep]
-        if len(m) != len(class_of): raise RuntimeError(f"{train}: {len(class_of)} images when first read, {len(m)} now; do not change the folder while it is read")
-    sets = {s: read_place_sets(f, recipe.data.radius, skip) if (s == "val" or test) and (f := find_split(root, s)) else [] for s in ("val", "test")}
-    ids = zlib.crc32("\n".join(i for v in sets["val"] for m_ in (v.database, v.queries) for i in m_.ids.to_list()).encode())
+        if len(m) != len(class_of):
+            raise RuntimeError(
+                f"{train}: {len(class_of)} images when first read, {len(m)} now; do not change the folder while it is read"
+            )
+    sets = {
+        s: read_place_sets(f, recipe.data.radius, skip)
+        if (s == "val" or test) and (f := find_split(root, s))
+        else []
+        for s in ("val", "test")
+    }
+    ids = zlib.crc32(
+        "\n".join(i for v in sets["val"] for m_ in (v.database, v.queries) for i in m_.ids.to_list()).encode()
+    )
     same_everywhere(workers, ids, f"{root}: the validation images here are others than on another machine")
-    if not sets["val"]: raise ValueError(f"{root}: no folder val/ with database/ and queries/; the best model is chosen by it")
-    return Prepared(m, p, groups, {g: len(p.classes(g)) for g in groups}, {g: group_images(class_of, p.classes(g), g) for g in mine}, batch, n, dropped, sets["val"], sets["test"], shards)
+    if not sets["val"]:
+        raise ValueError(
+            f"{root}: no folder val/ with database/ and queries/; the best model is chosen by it"
+        )
+    return Prepared(
+        m,
+        p,
+        groups,
+        {g: len(p.classes(g)) for g in groups},
+        {g: group_images(class_of, p.classes(g), g) for g in mine},
+        batch,
+        n,
+        dropped,
+        sets["val"],
+        sets["test"],
+        shards,
+    )
 
 # %% ../nbs/05_experiments.ipynb #34bcad78
 NS = (1, 5, 10, 20)
 
-def describe_set(model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()) -> tuple:
+
+def describe_set(
+    model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()
+) -> tuple:
     "Descriptors of a set's queries and database. `store`: folder that keeps them; `on_bad`: told of every file that cannot be decoded."
     import torch
+
     part = lambda name: None if store is None else Path(store) / place_set.name.replace("/", "-") / name
     model.eval()
     with torch.inference_mode():
-        get = lambda m, name: share(model, m, recipe.data.image_size, recipe.run.eval_batch, workers, path=part(name), desc=f"{place_set.name}: {name}", progress=progress, on_bad=on_bad)
+        get = lambda m, name: share(
+            model,
+            m,
+            recipe.data.image_size,
+            recipe.run.eval_batch,
+            workers,
+            path=part(name),
+            desc=f"{place_set.name}: {name}",
+            progress=progress,
+            on_bad=on_bad,
+        )
         d = get(place_set.database, "database")
         return get(place_set.queries, "queries"), d
 
-def measure(model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()) -> dict:
+
+def measure(
+    model, place_set, recipe, store=None, progress=True, on_bad=print, workers: Workers = Workers()
+) -> dict:
     "Recall of a model on one set, in all and for each note of its queries, with the ranking. The other arguments are those of `describe_set`."
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import recall_at
+
     s = place_set
     q, d = describe_set(model, s, recipe, store, progress, on_bad, workers)
     ranking = knn(q, d, max(NS), recipe.run.index, device=str(next(model.parameters()).device))
     text = lambda r: {str(n): v for n, v in r.items()}
     notes = s.queries.note
-    by_note = {str(n): text(recall_at(ranking.ids[notes == n], [s.positives[i] for i in np.flatnonzero(notes == n)], NS)) for n in dict.fromkeys(notes) if n}
-    return dict(set=s.name, recall=text(recall_at(ranking.ids, s.positives, NS)), by_note=by_note, queries=len(s.queries), database=len(s.database), ranking=ranking)
+    by_note = {
+        str(n): text(
+            recall_at(ranking.ids[notes == n], [s.positives[i] for i in np.flatnonzero(notes == n)], NS)
+        )
+        for n in dict.fromkeys(notes)
+        if n
+    }
+    return dict(
+        set=s.name,
+        recall=text(recall_at(ranking.ids, s.positives, NS)),
+        by_note=by_note,
+        queries=len(s.queries),
+        database=len(s.database),
+        ranking=ranking,
+    )
 
 # %% ../nbs/05_experiments.ipynb #3f9abf15
 def steps_of(recipe, groups: list, step: int) -> dict:
     "How many steps each group has had when the trunk has had `step`."
-    if recipe.recipe == "dcosplace": return dict.fromkeys(groups, step)
+    if recipe.recipe == "dcosplace":
+        return dict.fromkeys(groups, step)
     done, s = Counter(), recipe.train.steps
-    for e in range(math.ceil(step / s)): done[groups[e % len(groups)]] += min(s, step - e * s)
+    for e in range(math.ceil(step / s)):
+        done[groups[e % len(groups)]] += min(s, step - e * s)
     return done
+
 
 def trainer_of(recipe, prep: Prepared, state, loaders: int, workers: Workers, votes):
     "The recipe's trainer over its loader, from `state.step` on."
     from landmark_nb.data.loaders import StepBatches, batches
     from landmark_nb.train.cosplace import cosplace, schedule
     from landmark_nb.train.dcosplace import dcosplace, schedule_of
+
     cfg = recipe.train
-    ds = StepBatches(prep.train.root, prep.train.ids, prep.images, recipe.data.image_size, prep.batch, recipe.run.seed, prep.shards)
-    keys = schedule_of(list(prep.images), cfg, state.step) if recipe.recipe == "dcosplace" else schedule(prep.groups, cfg, state.step)
+    ds = StepBatches(
+        prep.train.root,
+        prep.train.ids,
+        prep.images,
+        recipe.data.image_size,
+        prep.batch,
+        recipe.run.seed,
+        prep.shards,
+    )
+    keys = (
+        schedule_of(list(prep.images), cfg, state.step)
+        if recipe.recipe == "dcosplace"
+        else schedule(prep.groups, cfg, state.step)
+    )
     loader = batches(ds, keys, loaders, pin=state.device != "cpu")
-    if recipe.recipe == "dcosplace": return dcosplace(state, loader, prep.groups, prep.classes, cfg, recipe.augment, workers, votes)
+    if recipe.recipe == "dcosplace":
+        return dcosplace(state, loader, prep.groups, prep.classes, cfg, recipe.augment, workers, votes)
     return cosplace(state, loader, prep.groups, prep.classes, cfg, recipe.augment)
+
 
 def fit(recipe, prep: Prepared, folder, progress: bool = True, workers: Workers = Workers()):
     "Train to the end of the budget, from the last checkpoint if there is one; returns the state. The best model is in `best.safetensors`. All workers call it; the first logs, validates with their help, and saves with them."
     import torch
+
     from landmark_nb.data.loaders import Quarantine
     from landmark_nb.models.embed import Embedder, save_model
     from landmark_nb.train.loop import latest_checkpoint, load_checkpoint, new_state, save_checkpoint
+
     cfg, device, mine = recipe.train, workers.device, list(prep.images)
     config, checkpoints = to_flat(recipe), folder.path / "checkpoints"
-    torch.manual_seed(recipe.run.seed)                                   # the projection's first weights
+    torch.manual_seed(recipe.run.seed)  # the projection's first weights
     state = new_state(Embedder(recipe.model), recipe.optim, device, recipe.run.seed)
-    if last := latest_checkpoint(checkpoints): load_checkpoint(state, last, folder.config, FREE, mine)
-    same_everywhere(workers, state.step + (folder.path / "config.json").is_file(), f"{folder.path}: the workers see different files there; the run folder must lie where all machines can see it")
-    if workers.first: folder.cut(state.step)
+    if last := latest_checkpoint(checkpoints):
+        load_checkpoint(state, last, folder.config, FREE, mine)
+    same_everywhere(
+        workers,
+        state.step + (folder.path / "config.json").is_file(),
+        f"{folder.path}: the workers see different files there; the run folder must lie where all machines can see it",
+    )
+    if workers.first:
+        folder.cut(state.step)
     workers.barrier()
-    total, per_step = cfg.steps * cfg.iterations, prep.batch * (len(prep.groups) if recipe.recipe == "dcosplace" else 1)
+    total, per_step = (
+        cfg.steps * cfg.iterations,
+        prep.batch * (len(prep.groups) if recipe.recipe == "dcosplace" else 1),
+    )
     quarantine = Quarantine(recipe.data.bad_limit)
     for e in folder.events("quarantine"):
-        if e["group"] in mine: quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
+        if e["group"] in mine:
+            quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
     for g, n in steps_of(recipe, prep.groups, state.step).items():
-        if g in mine: quarantine.draws.update({(g, c): n * prep.batch // prep.classes[g] for c in range(prep.classes[g])})
-    if state.step >= total or (cfg.hours and state.seconds >= cfg.hours * 3600): return state
+        if g in mine:
+            quarantine.draws.update(
+                {(g, c): n * prep.batch // prep.classes[g] for c in range(prep.classes[g])}
+            )
+    if state.step >= total or (cfg.hours and state.seconds >= cfg.hours * 3600):
+        return state
+
     def validate():
-        results = [measure(state.model, v, recipe, progress=False, on_bad=unreadable(folder, state.step), workers=workers) for v in prep.val]
+        results = [
+            measure(
+                state.model, v, recipe, progress=False, on_bad=unreadable(folder, state.step), workers=workers
+            )
+            for v in prep.val
+        ]
         return float(np.mean([r["recall"]["1"] for r in results])), [plain(r) for r in results]
+
     def keep():
-        if workers.first: save_model(state.model, folder.path / "best.safetensors")
-    watch = Watch(state, recipe, folder, total, per_step, quarantine, validate, keep, lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers), progress, workers, cfg.hours)
+        if workers.first:
+            save_model(state.model, folder.path / "best.safetensors")
+
+    watch = Watch(
+        state,
+        recipe,
+        folder,
+        total,
+        per_step,
+        quarantine,
+        validate,
+        keep,
+        lambda: save_checkpoint(state, checkpoints, folder.config, workers=workers),
+        progress,
+        workers,
+        cfg.hours,
+    )
     watch.run(trainer_of(recipe, prep, state, loaders_of(recipe, workers), workers, watch.votes))
     return state
 
@@ -268,84 +563,147 @@ def train_worker(settings: dict):
     "What each worker process of a launched run does."
     from landmark_nb.train.loop import RunFolder
     from landmark_nb.train.workers import connected
+
     recipe = from_flat(RECIPES[settings["recipe"]], settings)
     with connected(pick_device(recipe.run.device), recipe.launch.threads) as w:
-        fit(recipe, prepare(recipe, w, test=False), RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank), False, w)
+        fit(
+            recipe,
+            prepare(recipe, w, test=False),
+            RunFolder(recipe.run.out, to_flat(recipe), FREE, w.rank),
+            False,
+            w,
+        )
+
 
 def run_worker(settings: dict):
     "What each worker process does where several machines share a run: all of it, the first worker measuring."
     from landmark_nb.train.workers import connected
+
     recipe = from_flat(RECIPES[settings["recipe"]], settings)
-    with connected(pick_device(recipe.run.device), recipe.launch.threads) as w: run(recipe, False, w)
+    with connected(pick_device(recipe.run.device), recipe.launch.threads) as w:
+        run(recipe, False, w)
+
 
 def train(recipe, prep: Prepared, folder, progress: bool, workers: Workers):
     "`fit` here, or in workers started for it. Returns the step of the best model."
-    from landmark_nb.train.loop import latest_checkpoint
     import torch
-    if workers.world == 1 and workers_of(recipe, pick_device(recipe.run.device)) > 1: start_workers(recipe, train_worker, folder, recipe.train.steps * recipe.train.iterations, progress)
+
+    from landmark_nb.train.loop import latest_checkpoint
+
+    if workers.world == 1 and workers_of(recipe, pick_device(recipe.run.device)) > 1:
+        start_workers(recipe, train_worker, folder, recipe.train.steps * recipe.train.iterations, progress)
     else:
-        if recipe.recipe == "dcosplace" and recipe.launch.threads: torch.set_num_threads(recipe.launch.threads)
+        if recipe.recipe == "dcosplace" and recipe.launch.threads:
+            torch.set_num_threads(recipe.launch.threads)
         fit(recipe, prep, folder, progress, workers)
     from landmark_nb.core import read_json
+
     return read_json(latest_checkpoint(folder.path / "checkpoints") / "state.json")["best"]["step"]
 
 # %% ../nbs/05_experiments.ipynb #dd2426eb
 @dataclass(frozen=True)
 class Result:
     "What a run leaves behind."
+
     path: Path
     recipe: object
     prepared: Prepared
-    folder: object             # RunFolder
-    before: list               # results of the frozen trunk on the test sets
-    after: list                # results of the best model
+    folder: object  # RunFolder
+    before: list  # results of the frozen trunk on the test sets
+    after: list  # results of the best model
     report: Path
+
 
 def check_model(recipe):
     "Build the model and send one blank image through it, before anything long begins. Raises `ValueError` naming the parameter."
     import torch
+
     from landmark_nb.models.embed import Embedder
+
     m, s = Embedder(recipe.model), recipe.data.image_size
     try:
-        with torch.no_grad(): m(torch.zeros(1, 3, s, s))
-    except (AssertionError, RuntimeError, ValueError) as e: raise ValueError(f"parameter image_size={s}: {recipe.model.trunk} does not take it ({e})") from e
+        with torch.no_grad():
+            m(torch.zeros(1, 3, s, s))
+    except (AssertionError, RuntimeError, ValueError) as e:
+        raise ValueError(f"parameter image_size={s}: {recipe.model.trunk} does not take it ({e})") from e
+
 
 def finished(recipe, folder) -> bool:
     "Whether a run has done all its steps and written its report."
     from landmark_nb.train.loop import latest_checkpoint
+
     last = latest_checkpoint(folder.path / "checkpoints")
-    return last is not None and int(last.name) >= recipe.train.steps * recipe.train.iterations and (folder.path / "report.html").is_file()
+    return (
+        last is not None
+        and int(last.name) >= recipe.train.steps * recipe.train.iterations
+        and (folder.path / "report.html").is_file()
+    )
+
 
 def frozen_trunk(recipe):
     "The trunk as it is before training, without a projection."
     import torch
+
     from landmark_nb.models.embed import Embedder
+
     torch.manual_seed(recipe.run.seed)
     return Embedder(replace(recipe.model, dim=0, freeze=0))
 
+
 def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result | None:
     "From data to report. Run it again to go on after an interruption. Where several machines share a run all their workers call it; all but the first only train, and get None."
-    if recipe.recipe == "landmark": return challenge.run(recipe, progress, workers)
+    if recipe.recipe == "landmark":
+        return challenge.run(recipe, progress, workers)
     import torch
+
     from landmark_nb.models.embed import fingerprint, load_model
     from landmark_nb.train.loop import RunFolder
+
     device = workers.device if workers.world > 1 else pick_device(recipe.run.device)
     workers = Workers(workers.rank, workers.world, workers.local_world, device)
     folder = RunFolder(recipe.run.out, to_flat(recipe), FREE, workers.rank)
-    if workers.world > 1 and recipe.recipe != "dcosplace": raise ValueError(f"parameter recipe={recipe.recipe!r}: trains in one process; start it without torchrun, or use recipe=dcosplace")
+    if workers.world > 1 and recipe.recipe != "dcosplace":
+        raise ValueError(
+            f"parameter recipe={recipe.recipe!r}: trains in one process; start it without torchrun, or use recipe=dcosplace"
+        )
     check_model(recipe)
     several = workers.world == 1 and recipe.recipe == "dcosplace" and recipe.launch.nodes > 1
-    if several and not finished(recipe, folder): start_workers(recipe, run_worker, folder, recipe.train.steps * recipe.train.iterations, progress)
+    if several and not finished(recipe, folder):
+        start_workers(recipe, run_worker, folder, recipe.train.steps * recipe.train.iterations, progress)
     t = time.perf_counter()
     prep = prepare(recipe, workers, train_images=not several, test=workers.first)
     if not workers.first:
-        workers.barrier(); fit(recipe, prep, folder, False, workers); workers.barrier(); return None
+        workers.barrier()
+        fit(recipe, prep, folder, False, workers)
+        workers.barrier()
+        return None
+
     def final(model):
         model.to(device, memory_format=torch.channels_last)
-        return [measure(model, s, recipe, folder.path / "descriptors" / fingerprint(model), progress, unreadable(folder, 0)) for s in (prep.test if recipe.run.test else [])]
-    if several:                                                          # the workers have done and written everything
-        return Result(folder.path, recipe, prep, folder, final(frozen_trunk(recipe)) if recipe.run.before else [], final(load_model(folder.path / "best.safetensors")), folder.path / "report.html")
-    folder.start(); folder.cut(10**12)
+        return [
+            measure(
+                model,
+                s,
+                recipe,
+                folder.path / "descriptors" / fingerprint(model),
+                progress,
+                unreadable(folder, 0),
+            )
+            for s in (prep.test if recipe.run.test else [])
+        ]
+
+    if several:  # the workers have done and written everything
+        return Result(
+            folder.path,
+            recipe,
+            prep,
+            folder,
+            final(frozen_trunk(recipe)) if recipe.run.before else [],
+            final(load_model(folder.path / "best.safetensors")),
+            folder.path / "report.html",
+        )
+    folder.start()
+    folder.cut(10**12)
     workers.barrier()
     folder.log("duration", what="reading (and drawing) the data", seconds=round(time.perf_counter() - t, 2))
     try:
@@ -354,19 +712,29 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Result |
             with timed(folder, "measuring the frozen trunk"):
                 before = final(frozen := frozen_trunk(recipe))
                 if not folder.events("before"):
-                    for s in prep.val: folder.log("before", **plain(measure(frozen, s, recipe, progress=progress, on_bad=unreadable(folder, 0))))
+                    for s in prep.val:
+                        folder.log(
+                            "before",
+                            **plain(
+                                measure(frozen, s, recipe, progress=progress, on_bad=unreadable(folder, 0))
+                            ),
+                        )
                 del frozen
-        with timed(folder, "training (with validation)"): best = train(recipe, prep, folder, progress, workers)
-        with timed(folder, "measuring the best model"): after = final(load_model(folder.path / "best.safetensors"))
+        with timed(folder, "training (with validation)"):
+            best = train(recipe, prep, folder, progress, workers)
+        with timed(folder, "measuring the best model"):
+            after = final(load_model(folder.path / "best.safetensors"))
         for kind, results in (("test before", before), ("test", after)):
             done = {(e["set"], e["step"]) for e in folder.events(kind)}
             for r in results:
                 step = 0 if kind == "test before" else best
-                if (r["set"], step) not in done: folder.log(kind, step=step, **plain(r))
+                if (r["set"], step) not in done:
+                    folder.log(kind, step=step, **plain(r))
         result = Result(folder.path, recipe, prep, folder, before, after, folder.path / "report.html")
         write_run_report(result)
-        workers.barrier()                                                # machines leave together, after the last number is written
-    finally: folder.release()
+        workers.barrier()  # machines leave together, after the last number is written
+    finally:
+        folder.release()
     return result
 
 # %% ../nbs/05_experiments.ipynb #4c1f7fab
@@ -374,110 +742,265 @@ def other_runs(beside: str) -> dict:
     "Validation events of the run folders in a comma-separated list, by recipe and folder name. Raises `ValueError` for one that is none."
     from landmark_nb.core import read_json
     from landmark_nb.train.loop import RunFolder
+
     out = {}
     for path in filter(None, (b.strip() for b in beside.split(","))):
-        if not (Path(path) / "config.json").is_file(): raise ValueError(f"parameter beside={beside!r}: {path} is no run folder (no config.json)")
+        if not (Path(path) / "config.json").is_file():
+            raise ValueError(f"parameter beside={beside!r}: {path} is no run folder (no config.json)")
         config = read_json(Path(path) / "config.json")
         out[f"{config['recipe']} ({Path(path).name})"] = RunFolder(path, config).events("eval")
     return {k: v for k, v in out.items() if v}
+
 
 def describe_images(m, rows) -> tuple:
     "Short captions and long tips of images: their note or year and heading."
     names = [m.ids[int(i)].rsplit("/", 1)[-1].split("@") for i in rows]
     year = [n[13][:4] if len(n) > 14 else "" for n in names]
-    return [f"{y} · {h:.0f}°" if math.isfinite(h) else y for y, h in zip(year, m.column("heading")[rows])], [m.ids[int(i)] for i in rows]
+    return [f"{y} · {h:.0f}°" if math.isfinite(h) else y for y, h in zip(year, m.column("heading")[rows])], [
+        m.ids[int(i)] for i in rows
+    ]
+
 
 def interesting(before, after, positives, seed: int, most: int = 4) -> dict:
     "Queries worth a look: won by training, lost by it, still wrong, right both times; drawn by chance, most of each."
     from landmark_nb.search.metrics import first_hit
+
     b = first_hit(before.ids, positives) == 0 if before is not None else np.zeros(len(positives), bool)
     a = first_hit(after.ids, positives) == 0
-    kinds = {"Wrong before training, right after": ~b & a, "Right before training, wrong after": b & ~a, "Wrong both times": ~b & ~a, "Right both times": b & a}
+    kinds = {
+        "Wrong before training, right after": ~b & a,
+        "Right before training, wrong after": b & ~a,
+        "Wrong both times": ~b & ~a,
+        "Right both times": b & a,
+    }
     r = rng(seed, 9)
     return {k: np.sort(r.permutation(np.flatnonzero(v))[:most]) for k, v in kinds.items() if v.any()}
 
+
 def figures(res) -> list:
     "What a notebook shows of a run of any recipe: figures and HTML, in order."
-    if res.recipe.recipe == "landmark": return challenge.figures(res)
+    if res.recipe.recipe == "landmark":
+        return challenge.figures(res)
     from IPython.display import HTML
+
     from landmark_nb.viz import plots
+
     events = res.folder.events
     out = [plots.loss_figure(events("step")), plots.recall_over_time(events("eval"), x="seconds")]
-    if others := other_runs(res.recipe.run.beside): out += [plots.compare_runs({f"{res.recipe.recipe} (this run)": events("eval")} | others, clock) for clock in ("step", "images")]
+    if others := other_runs(res.recipe.run.beside):
+        out += [
+            plots.compare_runs({f"{res.recipe.recipe} (this run)": events("eval")} | others, clock)
+            for clock in ("step", "images")
+        ]
     if res.after:
         s, r = res.prepared.test[0], res.after[0]
-        out.append(plots.recall_bars(({"frozen trunk": res.before[0]["recall"]} if res.before else {}) | {"trained": r["recall"]}))
-        out.append(HTML(plots.retrieval_strips(s.queries, s.database, r["ranking"], range(min(4, len(s.queries))), s.positives)))
+        out.append(
+            plots.recall_bars(
+                ({"frozen trunk": res.before[0]["recall"]} if res.before else {}) | {"trained": r["recall"]}
+            )
+        )
+        out.append(
+            HTML(
+                plots.retrieval_strips(
+                    s.queries, s.database, r["ranking"], range(min(4, len(s.queries))), s.positives
+                )
+            )
+        )
     return out
+
 
 def write_run_report(res: Result) -> Path:
     "Write `report.html` from a run's folder and results."
     from landmark_nb.images import printable
     from landmark_nb.viz import plots
     from landmark_nb.viz.report import Section, write_report
+
     prep, events, cfg = res.prepared, res.folder.events, to_flat(res.recipe)
     p, steps, evals = prep.partition, events("step"), events("eval")
     best = max(evals, key=lambda e: e["recall"]["1"])
     pct = lambda v: f"{100 * v:.1f} %"
     seconds = Counter()
-    for e in events("duration"): seconds[e["what"]] += e["seconds"]
+    for e in events("duration"):
+        seconds[e["what"]] += e["seconds"]
     show = np.sort(rng(res.recipe.run.seed, 8).permutation(len(prep.train))[:12])
     in_training = int(sum(p.counts[p.classes(g)].sum() for g in prep.groups))
     parallel, others = events("round"), other_runs(res.recipe.run.beside)
     caps, tips = describe_images(prep.train, show)
     val_before = [e["recall"]["1"] for e in events("before")]
-    S = [Section("Photographs", f"Twelve of the {in_training:,} images of the groups in training ({prep.total:,} in all), drawn by chance, with the year of capture and the heading.", plots.image_grid([plots.thumbnail(prep.photo(int(i))) for i in show], caps, tips)),
-         Section("Map", f"{len(p.cells):,} classes of {p.M:g} m and {p.alpha:g}° in {len(p.groups)} CosGroups, {len(prep.groups)} of them in training; {prep.dropped:,} images are in classes of fewer than {p.min_images} and left out. Validation and test lie in other streets.", plots.map_figure(p, prep.groups, prep.val + prep.test)),
-         Section("Class sizes", "", plots.class_sizes(p, prep.groups)),
-         Section("Loss", "One colour a group. All groups train side by side and are averaged after every round, so there are no switches." if parallel else "One colour a group; dotted lines mark where training switched to another. A new head starts high; a head that waited has to catch up with the trunk.", plots.loss_figure(steps)),
-         Section("Recall while training", "Recall@N on the validation queries, over the minutes of training alone. The best of these models is the one measured below.", plots.recall_over_time(evals, np.mean(val_before) if val_before else None, "seconds"))]
+    S = [
+        Section(
+            "Photographs",
+            f"Twelve of the {in_training:,} images of the groups in training ({prep.total:,} in all), drawn by chance, with the year of capture and the heading.",
+            plots.image_grid([plots.thumbnail(prep.photo(int(i))) for i in show], caps, tips),
+        ),
+        Section(
+            "Map",
+            f"{len(p.cells):,} classes of {p.M:g} m and {p.alpha:g}° in {len(p.groups)} CosGroups, {len(prep.groups)} of them in training; {prep.dropped:,} images are in classes of fewer than {p.min_images} and left out. Validation and test lie in other streets.",
+            plots.map_figure(p, prep.groups, prep.val + prep.test),
+        ),
+        Section("Class sizes", "", plots.class_sizes(p, prep.groups)),
+        Section(
+            "Loss",
+            "One colour a group. All groups train side by side and are averaged after every round, so there are no switches."
+            if parallel
+            else "One colour a group; dotted lines mark where training switched to another. A new head starts high; a head that waited has to catch up with the trunk.",
+            plots.loss_figure(steps),
+        ),
+        Section(
+            "Recall while training",
+            "Recall@N on the validation queries, over the minutes of training alone. The best of these models is the one measured below.",
+            plots.recall_over_time(evals, np.mean(val_before) if val_before else None, "seconds"),
+        ),
+    ]
     if others:
         both = {f"{cfg['recipe']} (this run)": evals} | {name: e for name, e in others.items()}
-        S += [Section("Beside other runs: the clock of a machine for each group", "Validation R@1 over the steps of a worker: what a clock shows where every group has an accelerator of its own. A step of D-CosPlace sees a batch of every group, a step of CosPlace one batch.", plots.compare_runs(both, "step")),
-              Section("Beside other runs: the clock of one machine", "The same over all images seen: what a clock shows where one machine trains the groups in turn.", plots.compare_runs(both, "images"))]
+        S += [
+            Section(
+                "Beside other runs: the clock of a machine for each group",
+                "Validation R@1 over the steps of a worker: what a clock shows where every group has an accelerator of its own. A step of D-CosPlace sees a batch of every group, a step of CosPlace one batch.",
+                plots.compare_runs(both, "step"),
+            ),
+            Section(
+                "Beside other runs: the clock of one machine",
+                "The same over all images seen: what a clock shows where one machine trains the groups in turn.",
+                plots.compare_runs(both, "images"),
+            ),
+        ]
     if parallel and any(e["bytes"] for e in parallel):
-        waited, workers = sum(e["waited"] * (e["taken"]) for e in parallel) / sum(e["taken"] for e in parallel), max(e["workers"] for e in parallel)
-        S.append(Section("Communication", "One all-reduce a round. Waiting includes the time until the slowest worker is there.", [["what", "value"], ["workers", workers], ["bytes a round, each worker", parallel[-1]["bytes"]], ["mean seconds in the all-reduce", round(waited, 4)]]))
+        waited, workers = (
+            sum(e["waited"] * (e["taken"]) for e in parallel) / sum(e["taken"] for e in parallel),
+            max(e["workers"] for e in parallel),
+        )
+        S.append(
+            Section(
+                "Communication",
+                "One all-reduce a round. Waiting includes the time until the slowest worker is there.",
+                [
+                    ["what", "value"],
+                    ["workers", workers],
+                    ["bytes a round, each worker", parallel[-1]["bytes"]],
+                    ["mean seconds in the all-reduce", round(waited, 4)],
+                ],
+            )
+        )
     cards = [(pct(best["recall"]["1"]), "best validation R@1")]
     for i, after in enumerate(res.after):
         before = res.before[i] if res.before else None
         bars = ({"frozen trunk": before} if before else {}) | {"trained": after}
-        S.append(Section(f"Recall on {after['set']}", f"{after['queries']:,} queries against {after['database']:,} database images; right within {res.recipe.data.radius:g} m, queries without any right image counted as wrong.",
-                         plots.recall_bars({k: {"all": r["recall"]["1"]} | {n: v["1"] for n, v in r["by_note"].items()} for k, r in bars.items()})))
+        S.append(
+            Section(
+                f"Recall on {after['set']}",
+                f"{after['queries']:,} queries against {after['database']:,} database images; right within {res.recipe.data.radius:g} m, queries without any right image counted as wrong.",
+                plots.recall_bars(
+                    {
+                        k: {"all": r["recall"]["1"]} | {n: v["1"] for n, v in r["by_note"].items()}
+                        for k, r in bars.items()
+                    }
+                ),
+            )
+        )
         ns = list(after["recall"])
-        S.append(Section(f"Recall@N on {after['set']}", "", [["model", "queries", *(f"R@{n}" for n in ns)]] + [[k, note, *(pct(v[n]) for n in ns)] for k, r in bars.items() for note, v in ({"all": r["recall"]} | r["by_note"]).items()]))
-        if before: cards.append((f"{100 * before['recall']['1']:.0f} → {100 * after['recall']['1']:.0f} %", "R@1, before → after" + (f" on {after['set']}" if len(res.after) > 1 else "")))
-        else: cards.append((pct(after["recall"]["1"]), f"R@1 on {after['set']}"))
+        S.append(
+            Section(
+                f"Recall@N on {after['set']}",
+                "",
+                [["model", "queries", *(f"R@{n}" for n in ns)]]
+                + [
+                    [k, note, *(pct(v[n]) for n in ns)]
+                    for k, r in bars.items()
+                    for note, v in ({"all": r["recall"]} | r["by_note"]).items()
+                ],
+            )
+        )
+        if before:
+            cards.append(
+                (
+                    f"{100 * before['recall']['1']:.0f} → {100 * after['recall']['1']:.0f} %",
+                    "R@1, before → after" + (f" on {after['set']}" if len(res.after) > 1 else ""),
+                )
+            )
+        else:
+            cards.append((pct(after["recall"]["1"]), f"R@1 on {after['set']}"))
         s = next(t for t in prep.test if t.name == after["set"])
-        for title, rows in interesting(before["ranking"] if before else None, after["ranking"], s.positives, res.recipe.run.seed).items():
-            S.append(Section(f"{title}: {s.name}" if len(res.after) > 1 else title, "Left the query, then its nearest images after training with their distance and score.", plots.retrieval_strips(s.queries, s.database, after["ranking"], rows, s.positives)))
-    for kind, title, text in (("quarantine", "Quarantined files", "training files could not be decoded and were replaced by others of their class."), ("unreadable", "Unreadable files", "database or query files could not be decoded; as queries they count as wrong.")):
+        for title, rows in interesting(
+            before["ranking"] if before else None, after["ranking"], s.positives, res.recipe.run.seed
+        ).items():
+            S.append(
+                Section(
+                    f"{title}: {s.name}" if len(res.after) > 1 else title,
+                    "Left the query, then its nearest images after training with their distance and score.",
+                    plots.retrieval_strips(s.queries, s.database, after["ranking"], rows, s.positives),
+                )
+            )
+    for kind, title, text in (
+        (
+            "quarantine",
+            "Quarantined files",
+            "training files could not be decoded and were replaced by others of their class.",
+        ),
+        (
+            "unreadable",
+            "Unreadable files",
+            "database or query files could not be decoded; as queries they count as wrong.",
+        ),
+    ):
         bad = [e["message"] for e in events(kind)]
-        if bad: S.append(Section(title, f"{len(bad)} {text}", [["file"]] + [[m] for m in bad[:200]]))
-    S += [Section("Durations", "", [["what", "seconds"]] + [[k, round(v, 1)] for k, v in seconds.items()] + [["of the training, steps alone", round(steps[-1]["seconds"], 1)]]),
-          Section("Parameters", "Every setting of this run; the paper's value where it differs.", settings_table(res.recipe), fold=True)]
-    cards += [(f"{in_training:,}", f"training images of {prep.total:,}"), (f"{sum(prep.classes.values()):,}", f"classes in {len(prep.groups)} groups"), (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min")]
+        if bad:
+            S.append(Section(title, f"{len(bad)} {text}", [["file"]] + [[m] for m in bad[:200]]))
+    S += [
+        Section(
+            "Durations",
+            "",
+            [["what", "seconds"]]
+            + [[k, round(v, 1)] for k, v in seconds.items()]
+            + [["of the training, steps alone", round(steps[-1]["seconds"], 1)]],
+        ),
+        Section(
+            "Parameters",
+            "Every setting of this run; the paper's value where it differs.",
+            settings_table(res.recipe),
+            fold=True,
+        ),
+    ]
+    cards += [
+        (f"{in_training:,}", f"training images of {prep.total:,}"),
+        (f"{sum(prep.classes.values()):,}", f"classes in {len(prep.groups)} groups"),
+        (f"{steps[-1]['step']:,}", f"steps in {steps[-1]['seconds'] / 60:.1f} min"),
+    ]
     from landmark_nb import __version__
-    return write_report(res.report, f"{cfg['recipe']} on {printable(Path(cfg['data']).name)}", f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.", cards, S, f"landmark_nb {__version__} · {res.path.name}")
+
+    return write_report(
+        res.report,
+        f"{cfg['recipe']} on {printable(Path(cfg['data']).name)}",
+        f"{cfg['trunk']}, {cfg['image_size']} px, {cfg['iterations']} iterations of {cfg['steps']} steps, batch {prep.batch}.",
+        cards,
+        S,
+        f"landmark_nb {__version__} · {res.path.name}",
+    )
 
 # %% ../nbs/05_experiments.ipynb #35197844
-def search_folders(database,                    # folder of photographs to search in
-                   queries,                     # folder of photographs to search for
-                   trunk: str = "tf_efficientnet_lite0",
-                   weights: str = "imagenet",   # as in ModelConfig; or a model of ours, such as best.safetensors, with trunk=""
-                   size: int = 384,             # pixels of the square that images are resized to
-                   k: int = 5,                  # nearest images wanted
-                   store=None,                  # folder that keeps the descriptors, for large folders
-                   skip: bool = False,          # leave out files whose names are not UTF-8 instead of stopping
-                   progress: bool = True):
+def search_folders(
+    database,  # folder of photographs to search in
+    queries,  # folder of photographs to search for
+    trunk: str = "tf_efficientnet_lite0",
+    weights: str = "imagenet",  # as in ModelConfig; or a model of ours, such as best.safetensors, with trunk=""
+    size: int = 384,  # pixels of the square that images are resized to
+    k: int = 5,  # nearest images wanted
+    store=None,  # folder that keeps the descriptors, for large folders
+    skip: bool = False,  # leave out files whose names are not UTF-8 instead of stopping
+    progress: bool = True,
+):
     "Manifests of both folders and the `Ranking` of the k nearest database images of each query."
     from landmark_nb.data.places import read_folder
     from landmark_nb.models.embed import Embedder, load_model
     from landmark_nb.search.knn import knn
     from landmark_nb.search.store import extract
+
     d, q = read_folder(database, skip), read_folder(queries, skip)
     model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)
     model.resize(size)
     model.to(pick_device("auto"))
-    get = lambda m, name: extract(model, m, size, store and Path(store) / name, batch=16, desc=name, progress=progress)
+    get = lambda m, name: extract(
+        model, m, size, store and Path(store) / name, batch=16, desc=name, progress=progress
+    )
     return d, q, knn(get(q, "queries"), get(d, "database"), k)

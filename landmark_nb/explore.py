@@ -12,125 +12,255 @@ from pathlib import Path
 
 import numpy as np
 
-from .challenge import LandmarkData, classes_of, describe, folds_of, load_member, open_data, problems, usage_of
+from landmark_nb.challenge import (
+    LandmarkData,
+    classes_of,
+    describe,
+    folds_of,
+    load_member,
+    open_data,
+    problems,
+    usage_of,
+)
 from .config import from_flat
 from .core import Ranking, read_json
 from .data.places import Manifest, find_split, positives_from_csv, read_place_sets
-from .experiments import RECIPES, configure, describe_set, frozen_trunk, locate, run, search_folders
+from landmark_nb.experiments import (
+    RECIPES,
+    configure,
+    describe_set,
+    frozen_trunk,
+    locate,
+    run,
+    search_folders,
+)
 from .runs import home, pick_device
 from .search.tune import Pipeline, Recognition, SoftLabels, neighbours
-from .viz.results import Predictions, Results
+from .viz.explorers.results import Predictions, Results
 
 # %% ../nbs/08_explore.ipynb #f55e0ab7
 @dataclass(frozen=True)
 class Places:
     "One set of photographs with places, as some models see it."
-    results: Results     # a ranking a model
-    vectors: dict        # name of a model -> (descriptors of the queries [q, d], of the database [n, d])
+
+    results: Results  # a ranking a model
+    vectors: dict  # name of a model -> (descriptors of the queries [q, d], of the database [n, d])
+
     def neighbours(self, name: str) -> Pipeline:
         "The re-ranking steps that ask neighbours, as a problem for tuning and the knob explorer."
-        return neighbours(self.results.rankings[name], *self.vectors[name], self.results.positives, self.results.metric)
-    def sheet(self, name: str) -> tuple:   # Manifest, float [n + q, d], columns, int [n + q]
+        return neighbours(
+            self.results.rankings[name], *self.vectors[name], self.results.positives, self.results.metric
+        )
+
+    def sheet(self, name: str) -> tuple:  # Manifest, float [n + q, d], columns, int [n + q]
         "Database and queries together, for the descriptor map: images, descriptors, columns, and which query each is (-1: none)."
         q, d = self.results.queries, self.results.database
         root = os.path.commonpath([os.path.abspath(q.root), os.path.abspath(d.root)])
         import polars as pl
-        put = lambda m: m.table.with_columns(id=pl.lit(os.path.relpath(os.path.abspath(m.root), root) + "/") + pl.col("id"))
-        found = ["database"] * len(d) + (["query"] * len(q) if self.results.positives is None else np.where(self.results.first_right(name), "query, found", "query, not found").tolist())
+
+        put = lambda m: m.table.with_columns(
+            id=pl.lit(os.path.relpath(os.path.abspath(m.root), root) + "/") + pl.col("id")
+        )
+        found = ["database"] * len(d) + (
+            ["query"] * len(q)
+            if self.results.positives is None
+            else np.where(self.results.first_right(name), "query, found", "query, not found").tolist()
+        )
         a, b = self.vectors[name]
-        return Manifest(Path(root), pl.concat([put(d), put(q)])), np.concatenate([np.asarray(b, np.float32), np.asarray(a, np.float32)]), dict(kind=found), np.r_[np.full(len(d), -1), np.arange(len(q))]
+        return (
+            Manifest(Path(root), pl.concat([put(d), put(q)])),
+            np.concatenate([np.asarray(b, np.float32), np.asarray(a, np.float32)]),
+            dict(kind=found),
+            np.r_[np.full(len(d), -1), np.arange(len(q))],
+        )
+
 
 def config_of(folder) -> dict:
     "A run folder's settings. Raises `FileNotFoundError` for a folder that is none."
-    if not (Path(folder) / "config.json").is_file(): raise FileNotFoundError(f"{folder}: no run folder (no config.json)")
+    if not (Path(folder) / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: no run folder (no config.json)")
     return read_json(Path(folder) / "config.json")
 
-def open_places(runs,                  # run folders of the recipes cosplace and dcosplace: one, or several to compare
-                split: str = "test",   # or val
-                number: int = 0,       # of the set, where a split has several
-                k: int = 100,          # nearest that are searched
-                before: bool = True,   # the first run's frozen trunk, too
-                progress: bool = True) -> Places:
+
+def open_places(
+    runs,  # run folders of the recipes cosplace and dcosplace: one, or several to compare
+    split: str = "test",  # or val
+    number: int = 0,  # of the set, where a split has several
+    k: int = 100,  # nearest that are searched
+    before: bool = True,  # the first run's frozen trunk, too
+    progress: bool = True,
+) -> Places:
     "A test set as the models of some runs see it. Raises `ValueError` for runs on other data than the first one's."
     from landmark_nb.models.embed import fingerprint, load_model
     from landmark_nb.search.knn import knn
+
     runs = [Path(r) for r in ([runs] if isinstance(runs, (str, Path)) else runs)]
     recipes = []
     for r in runs:
         c = config_of(r)
-        if c["recipe"] not in ("cosplace", "dcosplace"): raise ValueError(f"{r}: is a run of the recipe {c['recipe']!r}; open_places takes cosplace and dcosplace, and open_landmarks the others")
+        if c["recipe"] not in ("cosplace", "dcosplace"):
+            raise ValueError(
+                f"{r}: is a run of the recipe {c['recipe']!r}; open_places takes cosplace and dcosplace, and open_landmarks the others"
+            )
         recipes.append(from_flat(RECIPES[c["recipe"]], c))
     first = recipes[0]
     root = locate(first)
     for r, other in zip(runs, recipes):
-        if locate(other).resolve() != root.resolve(): raise ValueError(f"{r}: was trained on {locate(other)}, but {runs[0]} on {root}; compare runs on the same data")
-    sets = read_place_sets(find_split(root, split) or root / split, first.data.radius, first.data.skip_bad_names)
-    if not 0 <= number < len(sets): raise ValueError(f"number={number}: {split} has the sets 0 to {len(sets) - 1} ({', '.join(s.name for s in sets)})")
+        if locate(other).resolve() != root.resolve():
+            raise ValueError(
+                f"{r}: was trained on {locate(other)}, but {runs[0]} on {root}; compare runs on the same data"
+            )
+    sets = read_place_sets(
+        find_split(root, split) or root / split, first.data.radius, first.data.skip_bad_names
+    )
+    if not 0 <= number < len(sets):
+        raise ValueError(
+            f"number={number}: {split} has the sets 0 to {len(sets) - 1} ({', '.join(s.name for s in sets)})"
+        )
     s, vectors, rankings, device = sets[number], {}, {}, pick_device("auto")
-    models = ([("frozen trunk", first, lambda: frozen_trunk(first), runs[0])] if before else []) + [(r.name, recipe, lambda r=r: load_model(r / "best.safetensors"), r) for r, recipe in zip(runs, recipes)]
+    models = ([("frozen trunk", first, lambda: frozen_trunk(first), runs[0])] if before else []) + [
+        (r.name, recipe, lambda r=r: load_model(r / "best.safetensors"), r)
+        for r, recipe in zip(runs, recipes)
+    ]
     for name, recipe, load, r in models:
         import torch
+
         model = load().to(device, memory_format=torch.channels_last)
-        while name in vectors: name += "'"
-        vectors[name] = q, d = describe_set(model, s, recipe, r / "descriptors" / fingerprint(model), progress)
+        while name in vectors:
+            name += "'"
+        vectors[name] = q, d = describe_set(
+            model, s, recipe, r / "descriptors" / fingerprint(model), progress
+        )
         rankings[name] = knn(q, d, min(k, len(d)), recipe.run.index, device=device)
     return Places(Results(s.queries, s.database, rankings, s.positives), vectors)
 
-def open_folders(database, queries,
-                 right: str = "",   # a csv with a query and its right database images a row (`query,ref_positives`), if they are known
-                 k: int = 50,       # nearest that are searched
-                 **how) -> Results: # other arguments of `experiments.search_folders`
+
+def open_folders(
+    database,
+    queries,
+    right: str = "",  # a csv with a query and its right database images a row (`query,ref_positives`), if they are known
+    k: int = 50,  # nearest that are searched
+    **how,
+) -> Results:  # other arguments of `experiments.search_folders`
     "Two folders of photographs, without places: `experiments.search_folders` as results. Raises `ValueError` naming the row of a wrong csv."
     d, q, r = search_folders(database, queries, k=k, **how)
-    return Results(q, d, {Path(how.get("weights", "")).parent.name or how.get("trunk", "tf_efficientnet_lite0"): r}, positives_from_csv(right, d, q) if right else None, metric="R@1" if right else "")
+    return Results(
+        q,
+        d,
+        {Path(how.get("weights", "")).parent.name or how.get("trunk", "tf_efficientnet_lite0"): r},
+        positives_from_csv(right, d, q) if right else None,
+        metric="R@1" if right else "",
+    )
 
 # %% ../nbs/08_explore.ipynb #18897250
 @dataclass(frozen=True)
 class Landmarks:
     "A challenge as one model or an ensemble sees it, and its post-processing as problems."
+
     data: LandmarkData
-    retrieval: Results        # queries that count, in the index: "as searched", and before it each model of an ensemble alone
-    soft: SoftLabels          # over them
-    held_out: np.ndarray      # bool: the private ones
-    recognition: Results      # private queries, among the training photographs
-    rules: Recognition        # over them
-    vectors: tuple            # descriptors of the retrieval queries [q, d] and of the index [n, d]
+    retrieval: Results  # queries that count, in the index: "as searched", and before it each model of an ensemble alone
+    soft: SoftLabels  # over them
+    held_out: np.ndarray  # bool: the private ones
+    recognition: Results  # private queries, among the training photographs
+    rules: Recognition  # over them
+    vectors: tuple  # descriptors of the retrieval queries [q, d] and of the index [n, d]
+
     def neighbours(self, width: int = 400) -> Pipeline:
         "The re-ranking steps that ask neighbours, over the first `width` candidates."
         return neighbours(self.soft.ranking.top(width), *self.vectors, self.soft.positives)
 
-def open_landmarks(models: list,                 # run folders of the recipe landmark
-                   data: str = "",               # by default the first one's
-                   weights: list | None = None,  # of the ensemble; default: equal
-                   candidates: int = 1000, worlds: str = "", index: str = "exact", progress: bool = True) -> Landmarks:
+
+def open_landmarks(
+    models: list,  # run folders of the recipe landmark
+    data: str = "",  # by default the first one's
+    weights: list | None = None,  # of the ensemble; default: equal
+    candidates: int = 1000,
+    worlds: str = "",
+    index: str = "exact",
+    progress: bool = True,
+) -> Landmarks:
     "Describe, search, and gather what post-processing looks at. Raises `ValueError` for data without solutions."
     from landmark_nb.search.ensemble import combine_stores
     from landmark_nb.search.knn import knn
+
     models = [Path(m) for m in ([models] if isinstance(models, (str, Path)) else models)]
     members = [load_member(str(m)) for m in models]
     c = config_of(models[0])
-    data = open_data(data or c["data"], models[0], folds_of(members), max(c["fold"], 0), worlds or c["worlds"])
+    data = open_data(
+        data or c["data"], models[0], folds_of(members), max(c["fold"], 0), worlds or c["worlds"]
+    )
     device = pick_device("auto")
     stores = [describe(m, data, device=device, progress=progress) for m in members]
-    soft, rows, rules, asked = problems(stores, [m.head for m in members], data, weights, candidates, index, device)
+    soft, rows, rules, asked = problems(
+        stores, [m.head for m in members], data, weights, candidates, index, device
+    )
     names, known = members[0].head.labels, classes_of(data.clean)
     usage = usage_of(data)
     queries = data.test[rows]
-    alone = {m.name: knn(np.asarray(s["test"].vectors[rows], np.float32), s["index"].vectors, soft.ranking.ids.shape[1], index, device=device) for m, s in zip(members, stores)} if len(members) > 1 else {}
-    retrieval = Results(queries, data.index, alone | {"as searched": soft.ranking}, soft.positives, Predictions(soft.qc, soft.qp, *soft.index, names), conditions=usage[rows])
+    alone = (
+        {
+            m.name: knn(
+                np.asarray(s["test"].vectors[rows], np.float32),
+                s["index"].vectors,
+                soft.ranking.ids.shape[1],
+                index,
+                device=device,
+            )
+            for m, s in zip(members, stores)
+        }
+        if len(members) > 1
+        else {}
+    )
+    retrieval = Results(
+        queries,
+        data.index,
+        alone | {"as searched": soft.ranking},
+        soft.positives,
+        Predictions(soft.qc, soft.qp, *soft.index, names),
+        conditions=usage[rows],
+    )
     of = known.encode(data.clean.table["label"])
-    by = np.argsort(of, kind="stable"); starts = np.searchsorted(of[by], np.arange(len(known) + 1))
-    right = [np.concatenate([by[starts[l]:starts[l + 1]] for l in sorted(t) if l >= 0] or [np.empty(0, np.int64)]) for t in rules.truth]
+    by = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[by], np.arange(len(known) + 1))
+    right = [
+        np.concatenate(
+            [by[starts[l] : starts[l + 1]] for l in sorted(t) if l >= 0] or [np.empty(0, np.int64)]
+        )
+        for t in rules.truth
+    ]
     e = rules.evidence
-    recognition = Results(data.test[asked], data.clean, {"nearest training photographs": e.ranking}, right, Predictions(e.classes, e.class_scores, of[:, None], np.ones((len(of), 1)), known.labels),
-                          conditions=np.where(rules.M, "landmark", "no landmark"), metric="R@1")
-    vectors = tuple(np.asarray(combine_stores([s[p] for s in stores], weights), np.float32) for p in ("test", "index"))
-    return Landmarks(data, retrieval, soft, usage[rows] == "Private", recognition, rules, (vectors[0][rows], vectors[1]))
+    recognition = Results(
+        data.test[asked],
+        data.clean,
+        {"nearest training photographs": e.ranking},
+        right,
+        Predictions(e.classes, e.class_scores, of[:, None], np.ones((len(of), 1)), known.labels),
+        conditions=np.where(rules.M, "landmark", "no landmark"),
+        metric="R@1",
+    )
+    vectors = tuple(
+        np.asarray(combine_stores([s[p] for s in stores], weights), np.float32) for p in ("test", "index")
+    )
+    return Landmarks(
+        data, retrieval, soft, usage[rows] == "Private", recognition, rules, (vectors[0][rows], vectors[1])
+    )
 
 # %% ../nbs/08_explore.ipynb #7d3915a8
-def small_run(recipe: str, out, **settings) -> Path:   # the run folder
+def small_run(recipe: str, out, **settings) -> Path:  # the run folder
     "A run on the smallest drawn city or collection; if the folder holds it already, nothing is done again."
     out = Path(out)
-    more = dict(stages="clean:48:6", folds=str(out.parent / f"folds-{out.name}.csv")) if recipe == "landmark" else {}
-    run(configure(recipe, **dict(data="smoke", out=str(out), worlds=str(home() / "worlds"), device="cpu", loader_workers=0) | more | settings), progress=False)
+    more = (
+        dict(stages="clean:48:6", folds=str(out.parent / f"folds-{out.name}.csv"))
+        if recipe == "landmark"
+        else {}
+    )
+    run(
+        configure(
+            recipe,
+            **dict(data="smoke", out=str(out), worlds=str(home() / "worlds"), device="cpu", loader_workers=0)
+            | more
+            | settings,
+        ),
+        progress=False,
+    )
     return out

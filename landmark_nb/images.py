@@ -7,47 +7,88 @@ __all__ = ['EXTENSIONS', 'FORMATS', 'MAX_PIXELS', 'BadImage', 'printable', 'read
 
 # %% ../nbs/02_images.ipynb #3a55eff6
 import os
+
 import numpy as np
 
 # %% ../nbs/02_images.ipynb #3af60e33
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # what counts as an image in a folder, in any case
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+)  # what counts as an image in a folder, in any case
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # the decoders that may be used: others (PostScript) would run programs
-MAX_PIXELS = 100_000_000   # what a file may unpack to, unless it is a JPEG, which is decoded at a fraction of its size
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "GIF",
+)  # the decoders that may be used: others (PostScript) would run programs
+MAX_PIXELS = (
+    100_000_000  # what a file may unpack to, unless it is a JPEG, which is decoded at a fraction of its size
+)
+
 
 class BadImage(ValueError):
     "A file that cannot be decoded; the message names it and says why."
+
 
 def printable(path) -> str:
     "A file name that can be printed and logged, whatever bytes it has."
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 # %% ../nbs/02_images.ipynb #fcf157a0
-def read_image(path,               # any file that Pillow knows; or its bytes, in a file object with a `name`
-               size=None,          # pixels: a square's side, (height, width), or None for the image's own
-               longest=None,       # pixels: shrink to so many along the longer side, in proportion
-              ) -> np.ndarray:     # uint8 [h, w, 3]
+def read_image(
+    path,  # any file that Pillow knows; or its bytes, in a file object with a `name`
+    size=None,  # pixels: a square's side, (height, width), or None for the image's own
+    longest=None,  # pixels: shrink to so many along the longer side, in proportion
+) -> np.ndarray:  # uint8 [h, w, 3]
     "Decode one image to RGB, upright, first frame, over white where transparent. Raises `BadImage`, and `FileNotFoundError` for no file."
-    from PIL import Image, ImageOps, TiffImagePlugin, WebPImagePlugin  # the formats beyond those that Pillow always knows
+    from PIL import (
+        Image,
+        ImageOps,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )  # the formats beyond those that Pillow always knows
+
     h, w = (size, size) if isinstance(size, (int, np.integer)) else size or (None, None)
     try:
         with Image.open(path, formats=FORMATS) as im:
             turn = im.getexif().get(0x0112, 1)
             turn = turn if isinstance(turn, int) else 1
-            if w and im.format in ("JPEG", "MPO"): im.draft(im.mode, (max(h, w), max(h, w)) if turn > 4 else (w, h))
-            elif im.width * im.height > MAX_PIXELS and not (longest and im.format in ("JPEG", "MPO")): raise ValueError(f"{im.width} x {im.height} pixels, more than the {MAX_PIXELS:,} that are unpacked")
-            elif longest and im.format in ("JPEG", "MPO"): im.draft(im.mode, tuple(max(1, n * longest // max(im.size)) for n in im.size))
+            if w and im.format in ("JPEG", "MPO"):
+                im.draft(im.mode, (max(h, w), max(h, w)) if turn > 4 else (w, h))
+            elif im.width * im.height > MAX_PIXELS and not (longest and im.format in ("JPEG", "MPO")):
+                raise ValueError(
+                    f"{im.width} x {im.height} pixels, more than the {MAX_PIXELS:,} that are unpacked"
+                )
+            elif longest and im.format in ("JPEG", "MPO"):
+                im.draft(im.mode, tuple(max(1, n * longest // max(im.size)) for n in im.size))
             im.load()
             im = ImageOps.exif_transpose(im) if turn != 1 else im
-            if im.mode.startswith("I"):             # 16 bits a sample
+            if im.mode.startswith("I"):  # 16 bits a sample
                 im = Image.fromarray((np.asarray(im).clip(0, 65535) // 257).astype(np.uint8))
-            elif im.mode == "F": raise ValueError("floating-point samples have no known range; save it with 8 or 16 bits")
+            elif im.mode == "F":
+                raise ValueError("floating-point samples have no known range; save it with 8 or 16 bits")
             elif im.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in im.info:
-                im = im.convert("RGBA"); im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
-            if im.mode != "RGB": im = im.convert("RGB")
-            if longest and max(im.size) > longest: im.thumbnail((longest, longest), Image.Resampling.BILINEAR)
-            if w and im.size != (w, h): im = im.resize((w, h), Image.Resampling.BILINEAR)
+                im = im.convert("RGBA")
+                im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
+            if im.mode != "RGB":
+                im = im.convert("RGB")
+            if longest and max(im.size) > longest:
+                im.thumbnail((longest, longest), Image.Resampling.BILINEAR)
+            if w and im.size != (w, h):
+                im = im.resize((w, h), Image.Resampling.BILINEAR)
             return np.asarray(im)
-    except (FileNotFoundError, KeyboardInterrupt, MemoryError): raise
-    except Exception as e:                          # decoders raise whatever they like on broken files
-        raise BadImage(f"{printable(getattr(path, 'name', path))}: cannot be decoded ({type(e).__name__}: {e})") from e
+    except (FileNotFoundError, KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as e:  # decoders raise whatever they like on broken files
+        raise BadImage(
+            f"{printable(getattr(path, 'name', path))}: cannot be decoded ({type(e).__name__}: {e})"
+        ) from e

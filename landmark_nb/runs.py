@@ -8,7 +8,11 @@ __all__ = ['FREE', 'RunConfig', 'WorkersConfig', 'pick_device', 'workers_of', 'h
            'loaders_of']
 
 # %% ../nbs/03_runs.ipynb #b659e902
-import contextlib, os, re, time, types
+import contextlib
+import os
+import re
+import time
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,184 +26,328 @@ from .train.workers import Workers, threads_of
 @dataclass(frozen=True)
 class RunConfig(Config):
     "Where and how; nothing here changes what is learned, but for the seed."
+
     out: str = knob("", "the run folder; by default runs/<data>-<recipe> in the project")
     worlds: str = knob("", "folder in which drawn cities are kept; by default worlds/ in the project")
     seed: int = knob(0, "of everything that is random", 0, 2**31 - 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
-    loader_workers: int | None = knob(None, "processes that decode; by default one less than there are cores, at most 8", 0)
+    loader_workers: int | None = knob(
+        None, "processes that decode; by default one less than there are cores, at most 8", 0
+    )
     eval_batch: int = knob(64, "images a batch when extracting descriptors", 1)
     eval_every: int = knob(0, "steps between validations; 0: at the end of each iteration", 0)
     log_every: int = knob(10, "steps between two lines of the loss in metrics.jsonl", 1)
-    checkpoint_minutes: float = knob(10., "at most this long between checkpoints; one is written at the end of each iteration too", 0)
+    checkpoint_minutes: float = knob(
+        10.0, "at most this long between checkpoints; one is written at the end of each iteration too", 0
+    )
     before: bool = knob(True, "measure the frozen trunk first")
     test: bool = knob(True, "measure the best model on the test sets at the end")
     index: str = knob("exact", "search: exact, or a faiss index such as Flat or IVF4096,Flat")
-    beside: str = knob("", "other run folders, separated by commas, whose curves the report shows beside this run's")
+    beside: str = knob(
+        "", "other run folders, separated by commas, whose curves the report shows beside this run's"
+    )
+
 
 @dataclass(frozen=True)
 class WorkersConfig(Config):
     "The processes that train side by side. Nothing here changes what D-CosPlace learns; a landmark model's batch norm sees each worker's own part of a batch."
+
     workers: int = knob(0, "on this machine; 0: one a GPU, or one where there is none", 0)
     threads: int = knob(0, "torch's threads of each worker; 0: an equal share of the cores", 0)
     restarts: int = knob(3, "how often all workers are started again after one was lost", 0)
     nodes: int = knob(1, "machines; each runs the same command", 1)
     rendezvous: str = knob("", "host:port of one of the machines, the same on all of them")
-    join_minutes: float = knob(10., "how long to wait for the other machines", .01)
+    join_minutes: float = knob(10.0, "how long to wait for the other machines", 0.01)
+
 
 # settings that may change when a run goes on
-FREE = ("out", "worlds", "device", "loader_workers", "eval_batch", "log_every", "checkpoint_minutes", "before", "test", "index", "iterations", "hours", "bad_limit", "beside", "shards", "n_queries",
-        "workers", "threads", "restarts", "nodes", "rendezvous", "join_minutes")
+FREE = (
+    "out",
+    "worlds",
+    "device",
+    "loader_workers",
+    "eval_batch",
+    "log_every",
+    "checkpoint_minutes",
+    "before",
+    "test",
+    "index",
+    "iterations",
+    "hours",
+    "bad_limit",
+    "beside",
+    "shards",
+    "n_queries",
+    "workers",
+    "threads",
+    "restarts",
+    "nodes",
+    "rendezvous",
+    "join_minutes",
+)
+
 
 def pick_device(name: str) -> str:
     "cuda where there is one, unless told otherwise."
     import torch
-    if name not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", name): raise ValueError(f"parameter device={name!r}: must be auto, cpu, cuda or cuda:N")
-    if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available(): raise ValueError(f"parameter device={name!r}: PyTorch finds no GPU here; use auto or cpu")
+
+    if name not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", name):
+        raise ValueError(f"parameter device={name!r}: must be auto, cpu, cuda or cuda:N")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"parameter device={name!r}: PyTorch finds no GPU here; use auto or cpu")
     return name
+
 
 def workers_of(recipe, device: str) -> int:
     "Workers on this machine. Raises `ValueError` for more of them than GPUs."
-    if not hasattr(recipe, "launch"): return 1
+    if not hasattr(recipe, "launch"):
+        return 1
     n, wanted = 1, recipe.launch.workers
     if device == "cuda":
         import torch
+
         n = torch.cuda.device_count()
-        if wanted > n: raise ValueError(f"workers={wanted}: this machine has {n} GPU{'s' * (n != 1)}; use at most as many workers, or device=cpu")
+        if wanted > n:
+            raise ValueError(
+                f"workers={wanted}: this machine has {n} GPU{'s' * (n != 1)}; use at most as many workers, or device=cpu"
+            )
     return wanted or min(n, getattr(recipe.train, "groups", n))
+
 
 def home() -> Path:
     "Where runs and drawn cities go by default: the project's folder if we are inside one, else the current folder."
     here = Path.cwd()
     return next((p for p in (here, *here.parents) if (p / "settings.ini").is_file()), here)
 
+
 def notebook_parameters(namespace: dict) -> dict:
     "The parameters of a notebook: what its first cells (papermill's among them) assigned. Call it before importing anything else."
     own = {"In", "Out"}
-    return {k: v for k, v in namespace.items() if not k.startswith("_") and k not in own and not callable(v) and not isinstance(v, types.ModuleType)}
+    return {
+        k: v
+        for k, v in namespace.items()
+        if not k.startswith("_") and k not in own and not callable(v) and not isinstance(v, types.ModuleType)
+    }
 
 # %% ../nbs/03_runs.ipynb #8a17483d
 @contextlib.contextmanager
 def timed(folder, what):
     "Log how long a block takes."
     t = time.perf_counter()
-    try: yield
-    finally: folder.log("duration", what=what, seconds=round(time.perf_counter() - t, 2))
+    try:
+        yield
+    finally:
+        folder.log("duration", what=what, seconds=round(time.perf_counter() - t, 2))
+
 
 def unreadable(folder, step: int):
     "Something to tell of files that cannot be decoded: each is named and logged once in a run."
     from tqdm import tqdm
+
     said = {e["message"] for e in folder.events("unreadable")}
+
     def say(message):
-        if message in said: return
-        said.add(message); folder.log("unreadable", step=step, message=message); tqdm.write(f"left out: {message}")
+        if message in said:
+            return
+        said.add(message)
+        folder.log("unreadable", step=step, message=message)
+        tqdm.write(f"left out: {message}")
+
     return say
+
 
 def plain(result: dict) -> dict:
     "A result without its ranking: what goes into the log."
     return {k: v for k, v in result.items() if k != "ranking"}
 
+
 def passed(s, every: int) -> bool:
     "Whether a step or round came to a multiple of `every`, or went beyond it."
     return s.step // every > (s.step - s.taken) // every
 
+
 def said(e: dict) -> str:
     "One line about an evaluation."
-    what = f"R@1 {100 * e['recall']['1']:.1f} %" if "recall" in e else f"GAP {100 * e['gap']:.1f} %, {100 * e['accuracy']:.1f} % right"
+    what = (
+        f"R@1 {100 * e['recall']['1']:.1f} %"
+        if "recall" in e
+        else f"GAP {100 * e['gap']:.1f} %, {100 * e['accuracy']:.1f} % right"
+    )
     return f"step {e['step']}: validation {e['set']}, {what}"
 
 # %% ../nbs/03_runs.ipynb #dfc54982
 def same_everywhere(workers: Workers, number: int, message: str):
     "Raises `ValueError` with the message unless all workers come with the same number."
     import torch
+
     t = workers.sum_(torch.tensor([number], dtype=torch.float64, device=workers.device))
-    if not workers.all(t.item() == float(number) * workers.world): raise ValueError(message)
+    if not workers.all(t.item() == float(number) * workers.world):
+        raise ValueError(message)
+
 
 def share(model, manifest, size: int, batch: int, workers: Workers, **kw):
     "Descriptors of a manifest, extracted by all workers together, a range of whole batches each."
     import torch
+
     from landmark_nb.search.store import extract
-    if workers.world == 1: return extract(model, manifest, size, batch=batch, **kw)
+
+    if workers.world == 1:
+        return extract(model, manifest, size, batch=batch, **kw)
     n = len(manifest)
     cuts = [min(n, -(-n // batch) * r // workers.world * batch) for r in range(workers.world + 1)]
-    lo, hi = cuts[workers.rank:workers.rank + 2]
-    out = torch.zeros(n, model(torch.zeros(1, 3, size, size, device=workers.device)).shape[1], device=workers.device)
-    if lo < hi: out[lo:hi] = torch.from_numpy(extract(model, manifest[np.arange(lo, hi)], size, batch=batch, **kw)).to(workers.device)
+    lo, hi = cuts[workers.rank : workers.rank + 2]
+    out = torch.zeros(
+        n, model(torch.zeros(1, 3, size, size, device=workers.device)).shape[1], device=workers.device
+    )
+    if lo < hi:
+        out[lo:hi] = torch.from_numpy(
+            extract(model, manifest[np.arange(lo, hi)], size, batch=batch, **kw)
+        ).to(workers.device)
     return workers.sum_(out).cpu().numpy()
+
 
 @contextlib.contextmanager
 def followed(folder, total: int, progress: bool):
     "A progress bar over what the workers log."
     import threading
+
     from tqdm import tqdm
+
     from landmark_nb.train.loop import latest_checkpoint
+
     stop, tail = threading.Event(), Tail(folder.log_path, at_end=True)
     start = latest_checkpoint(folder.path / "checkpoints")
-    bar = tqdm(total=total, initial=int(start.name) if start else 0, desc="training", unit="step", disable=not progress, **note_progress)
+    bar = tqdm(
+        total=total,
+        initial=int(start.name) if start else 0,
+        desc="training",
+        unit="step",
+        disable=not progress,
+        **note_progress,
+    )
+
     def look():
         for e in tail.read()[0]:
-            if e.get("kind") == "step": bar.update(e["step"] - bar.n); bar.set_postfix_str(f"iteration {e['iteration'] + 1}, loss {e['loss']:.2f}", refresh=False)
-            if e.get("kind") == "eval" and progress: tqdm.write(said(e))
+            if e.get("kind") == "step":
+                bar.update(e["step"] - bar.n)
+                bar.set_postfix_str(f"iteration {e['iteration'] + 1}, loss {e['loss']:.2f}", refresh=False)
+            if e.get("kind") == "eval" and progress:
+                tqdm.write(said(e))
+
     def loop():
-        while not stop.wait(1.): look()
-    t = threading.Thread(target=loop, daemon=True); t.start()
-    try: yield
-    finally: stop.set(); t.join(); look(); bar.close()
+        while not stop.wait(1.0):
+            look()
+
+    t = threading.Thread(target=loop, daemon=True)
+    t.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        t.join()
+        look()
+        bar.close()
+
 
 def start_workers(recipe, entry, folder, total: int, progress: bool):
     "Start this machine's workers and wait for them."
-    from landmark_nb.train.launch import launch
     import torch
-    if torch.cuda.is_initialized(): torch.cuda.empty_cache()              # worker 0 shares this process's GPU
+
+    from landmark_nb.train.launch import launch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # worker 0 shares this process's GPU
     c = recipe.launch
     with followed(folder, total, progress):
-        launch(entry, (to_flat(recipe),), folder.path, workers_of(recipe, pick_device(recipe.run.device)), c.restarts, c.nodes, c.rendezvous, c.join_minutes)
+        launch(
+            entry,
+            (to_flat(recipe),),
+            folder.path,
+            workers_of(recipe, pick_device(recipe.run.device)),
+            c.restarts,
+            c.nodes,
+            c.rendezvous,
+            c.join_minutes,
+        )
 
 # %% ../nbs/03_runs.ipynb #d65957e7
 @dataclass
 class Watch:
     "All workers of a run have one; the first logs, validates with the others' help, and saves with them."
-    state: object        # of the trainer
+
+    state: object  # of the trainer
     recipe: object
-    folder: object       # RunFolder
-    total: int           # steps of the whole run
-    per_step: int        # images of a step
-    quarantine: object   # data.loaders.Quarantine
-    validate: object     # () -> (score, events): higher is better
-    keep: object         # () -> None: keep the model as the best one
-    save: object         # () -> None: write a checkpoint
+    folder: object  # RunFolder
+    total: int  # steps of the whole run
+    per_step: int  # images of a step
+    quarantine: object  # data.loaders.Quarantine
+    validate: object  # () -> (score, events): higher is better
+    keep: object  # () -> None: keep the model as the best one
+    save: object  # () -> None: write a checkpoint
     progress: bool = True
     workers: Workers = Workers()
-    hours: float = 0.
-    def __post_init__(self): self.clock = self.saved = time.perf_counter()
+    hours: float = 0.0
+
+    def __post_init__(self):
+        self.clock = self.saved = time.perf_counter()
+
     def votes(self) -> tuple:
         "(save now?, time is over?), by the first worker's clock."
         now = time.perf_counter()
-        if not self.workers.first: return 0., 0.
-        return float(now - self.saved > 60 * self.recipe.run.checkpoint_minutes), float(bool(self.hours) and self.state.seconds + now - self.clock >= self.hours * 3600)
+        if not self.workers.first:
+            return 0.0, 0.0
+        return float(now - self.saved > 60 * self.recipe.run.checkpoint_minutes), float(
+            bool(self.hours) and self.state.seconds + now - self.clock >= self.hours * 3600
+        )
+
     def agreed(self, s) -> tuple:
         "What the workers' votes came to: a round brings them along, a step asks."
-        if hasattr(s, "told"): return s.told
-        if self.workers.world == 1: return self.votes()
+        if hasattr(s, "told"):
+            return s.told
+        if self.workers.world == 1:
+            return self.votes()
         import torch
+
         return tuple(self.workers.sum_(torch.tensor(self.votes(), device=self.workers.device)).tolist())
+
     def run(self, steps):
         "Consume the steps of a trainer."
         import math
+
         from tqdm import tqdm
+
         from landmark_nb.train.dcosplace import all_finite
         from landmark_nb.train.loop import latest_checkpoint
+
         state, run, folder, first = self.state, self.recipe.run, self.folder, self.workers.first
         last = lambda: latest_checkpoint(folder.path / "checkpoints") or "none"
-        bar = tqdm(total=self.total, initial=state.step, desc="training", unit="step", disable=not (self.progress and first), **note_progress)
+        bar = tqdm(
+            total=self.total,
+            initial=state.step,
+            desc="training",
+            unit="step",
+            disable=not (self.progress and first),
+            **note_progress,
+        )
         self.clock = self.saved = time.perf_counter()
         for s in steps:
             save_now, over = self.agreed(s)
             state.seconds += time.perf_counter() - self.clock
             known = set(self.quarantine.files)
             for batch in s.batches:
-                for message in self.quarantine.add(batch): tqdm.write(f"quarantined: {message}")
-            for g, id in self.quarantine.files.keys() - known: folder.log("quarantine", step=s.step, group=g, id=id, label=self.quarantine.files[g, id][0], message=self.quarantine.files[g, id][1])
+                for message in self.quarantine.add(batch):
+                    tqdm.write(f"quarantined: {message}")
+            for g, id in self.quarantine.files.keys() - known:
+                folder.log(
+                    "quarantine",
+                    step=s.step,
+                    group=g,
+                    id=id,
+                    label=self.quarantine.files[g, id][0],
+                    message=self.quarantine.files[g, id][1],
+                )
             check = passed(s, run.eval_every) if run.eval_every else s.last
             over = bool(over) or s.step == self.total
             save = s.last or over or bool(save_now)
@@ -207,27 +355,52 @@ class Watch:
             if passed(s, run.log_every) or s.first or check or save:
                 losses = {int(g): float(l) for g, l in s.losses.items()}
                 for g, loss in losses.items():
-                    if not math.isfinite(loss): raise FloatingPointError(f"the loss of {s.unit} {g} became {loss} at step {s.step}{f' (in the round of {s.taken} local steps that ended there)' if hasattr(s, 'told') else ''}; the last good checkpoint is {last()}. Lower lr or head_lr")
+                    if not math.isfinite(loss):
+                        raise FloatingPointError(
+                            f"the loss of {s.unit} {g} became {loss} at step {s.step}{f' (in the round of {s.taken} local steps that ended there)' if hasattr(s, 'told') else ''}; the last good checkpoint is {last()}. Lower lr or head_lr"
+                        )
                 if first:
-                    for g, loss in losses.items(): folder.log("step", iteration=s.iteration, group=g, loss=loss, **now)
-                    if hasattr(s, "told"): folder.log("round", taken=s.taken, bytes=s.bytes, waited=round(s.seconds, 4), workers=self.workers.world, **now)
+                    for g, loss in losses.items():
+                        folder.log("step", iteration=s.iteration, group=g, loss=loss, **now)
+                    if hasattr(s, "told"):
+                        folder.log(
+                            "round",
+                            taken=s.taken,
+                            bytes=s.bytes,
+                            waited=round(s.seconds, 4),
+                            workers=self.workers.world,
+                            **now,
+                        )
                 bar.set_postfix_str(f"{s.where}, loss {np.mean(list(losses.values())):.2f}", refresh=False)
-            if (check or save) and not all_finite([p for p in state.model.parameters()]): raise FloatingPointError(f"the trunk's weights became NaN or infinite by step {s.step}; the last good checkpoint is {last()}. Lower lr")
+            if (check or save) and not all_finite([p for p in state.model.parameters()]):
+                raise FloatingPointError(
+                    f"the trunk's weights became NaN or infinite by step {s.step}; the last good checkpoint is {last()}. Lower lr"
+                )
             if check or over:
                 score, events = self.validate()
                 if first:
                     for e in events:
                         folder.log("eval", **now, **e)
-                        if self.progress: tqdm.write(said(now | e))
+                        if self.progress:
+                            tqdm.write(said(now | e))
                 if score > state.best.get("score", -1):
                     state.best = dict(score=score, step=s.step)
-                    save = True                                               # the best model never runs ahead of the checkpoint
+                    save = True  # the best model never runs ahead of the checkpoint
                     self.keep()
-            if save: self.save(); self.saved = time.perf_counter()
-            bar.update(s.taken); self.clock = time.perf_counter()
-            if over: break
+            if save:
+                self.save()
+                self.saved = time.perf_counter()
+            bar.update(s.taken)
+            self.clock = time.perf_counter()
+            if over:
+                break
         bar.close()
+
 
 def loaders_of(recipe, workers: Workers) -> int:
     "Processes that decode, for each worker."
-    return recipe.run.loader_workers if recipe.run.loader_workers is not None else max(0, min(8, threads_of(workers.local_world) - 1))
+    return (
+        recipe.run.loader_workers
+        if recipe.run.loader_workers is not None
+        else max(0, min(8, threads_of(workers.local_world) - 1))
+    )

@@ -1,4 +1,5 @@
-import os, shutil
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ def root() -> Path:
 def real() -> Path:
     "A folder with real photographs to try things on; not part of the project."
     folder = Path(os.environ.get("LANDMARK_NB_REAL", ROOT.parent / "shared/real"))
-    if not folder.is_dir(): pytest.skip("no folder with real photographs (set LANDMARK_NB_REAL)")
+    if not folder.is_dir():
+        pytest.skip("no folder with real photographs (set LANDMARK_NB_REAL)")
     return folder
 
 
@@ -30,8 +32,12 @@ def artefacts() -> Path:
 def smoke_run(tmp_path_factory):
     "One run of the smoke preset, shared by the tests that only look at it."
     from landmark_nb.experiments import configure, run
+
     d = tmp_path_factory.mktemp("smoke")
-    return run(configure(data="smoke", out=str(d / "run"), worlds=str(d / "worlds"), device="cpu", loader_workers=0), progress=False)
+    return run(
+        configure(data="smoke", out=str(d / "run"), worlds=str(d / "worlds"), device="cpu", loader_workers=0),
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +45,12 @@ def browser():
     "Chromium, headless. Where it is not installed the test says so; CI requires it."
     exe = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if exe is None:
-        if os.environ.get("REQUIRE_BROWSER"): pytest.fail("REQUIRE_BROWSER is set, but chromium is not installed")
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail("REQUIRE_BROWSER is set, but chromium is not installed")
         pytest.skip("chromium is not installed: browser tests left out")
     from lab import CHROMIUM
     from playwright.sync_api import sync_playwright
+
     with sync_playwright() as p:
         b = p.chromium.launch(executable_path=exe, args=CHROMIUM)
         yield b

@@ -1,5 +1,11 @@
 "A run that is killed, at any moment, ends as if it had not been."
-import os, random, signal, subprocess, sys, time
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from safetensors.torch import load_file
@@ -19,7 +25,13 @@ run(configure(data="smoke", out=sys.argv[1], worlds=sys.argv[2], device="cpu", l
 
 
 def start(*args):
-    return subprocess.Popen([sys.executable, "-c", CODE, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def finish(p):
@@ -30,11 +42,15 @@ def finish(p):
 def final(folder):
     c = latest_checkpoint(folder / "checkpoints")
     assert c.name == "000000024"
-    return {f.name: load_file(f) for f in c.glob("*.safetensors")} | {"best": load_file(folder / "best.safetensors")}
+    return {f.name: load_file(f) for f in c.glob("*.safetensors")} | {
+        "best": load_file(folder / "best.safetensors")
+    }
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(a[f].keys() == b[f].keys() and all((a[f][k] == b[f][k]).all() for k in a[f]) for f in a)
+    return a.keys() == b.keys() and all(
+        a[f].keys() == b[f].keys() and all((a[f][k] == b[f][k]).all() for k in a[f]) for f in a
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +66,31 @@ def test_killed_and_resumed_is_the_same_to_the_bit(undisturbed, tmp_path, kill_a
     run = tmp_path / "run"
     p = start(run, worlds, *(["slow"] if kill_at == "checkpoint" else []))
     if kill_at == "checkpoint":
-        for _ in range(20):                                                 # into the middle of the seventh save
-            while "saving" not in (line := p.stdout.readline()): assert line, "it ended before it was killed"
+        for _ in range(20):  # into the middle of the seventh save
+            while "saving" not in (line := p.stdout.readline()):
+                assert line, "it ended before it was killed"
     else:
         step = int(kill_at.split()[1]) if kill_at != "random" else random.randrange(3, 20)
-        while p.poll() is None and f'"step": {step},' not in ((run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""): time.sleep(.002)
-        if kill_at == "random": time.sleep(random.random() * .1)
+        while p.poll() is None and f'"step": {step},' not in (
+            (run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""
+        ):
+            time.sleep(0.002)
+        if kill_at == "random":
+            time.sleep(random.random() * 0.1)
     assert p.poll() is None, "it was still running when it was killed"
-    p.send_signal(signal.SIGKILL); p.wait(); p.stdout.close(); p.stderr.close()
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    p.stdout.close()
+    p.stderr.close()
     last = latest_checkpoint(run / "checkpoints")
     assert last is None or int(last.name) < 24
     finish(start(run, worlds))
     assert same(final(run), want)
     import json
-    losses = lambda text: [(e["step"], e["loss"]) for e in map(json.loads, text.splitlines()) if e["kind"] == "step"]
+
+    losses = lambda text: [
+        (e["step"], e["loss"]) for e in map(json.loads, text.splitlines()) if e["kind"] == "step"
+    ]
     assert losses((run / "metrics.jsonl").read_text()) == losses(log), "and the log tells the same story"
 
 
@@ -75,5 +102,19 @@ def test_the_comparison_can_fail(undisturbed):
 
 def test_nan_stops_the_run(tmp_path):
     from landmark_nb.experiments import configure, run
+
     with pytest.raises(FloatingPointError, match=r"group \d+ became .* at step"):
-        run(configure(data="smoke", out=str(tmp_path / "run"), worlds=str(tmp_path / "worlds"), device="cpu", loader_workers=0, lr=1e30, head_lr=1e30, test=False, before=False), progress=False)
+        run(
+            configure(
+                data="smoke",
+                out=str(tmp_path / "run"),
+                worlds=str(tmp_path / "worlds"),
+                device="cpu",
+                loader_workers=0,
+                lr=1e30,
+                head_lr=1e30,
+                test=False,
+                before=False,
+            ),
+            progress=False,
+        )

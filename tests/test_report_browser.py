@@ -10,7 +10,9 @@ def test_report_opens_without_a_network(browser, smoke_run, artefacts):
     page.goto(smoke_run.report.as_uri())
     page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length > 5")
     assert [u for u in asked if not u.startswith(("file:", "data:", "blob:"))] == [] and errors == []
-    assert page.locator(".lm-card img").evaluate_all("els => els.length > 20 && els.every(e => e.complete && e.naturalWidth > 0)")
+    assert page.locator(".lm-card img").evaluate_all(
+        "els => els.length > 20 && els.every(e => e.complete && e.naturalWidth > 0)"
+    )
     assert page.locator(".lm-query").count() >= 2 and page.locator(".lm-wrong").count() > 0
     page.screenshot(path=artefacts / "report.png", full_page=True)
     page.set_viewport_size(dict(width=390, height=800))

@@ -13,99 +13,150 @@ import numpy as np
 # %% ../../nbs/data/04_partition.ipynb #41644932
 def n_sectors(alpha: float, L: int) -> int:
     "The number of heading sectors. Raises `ValueError` where two classes of one group could be neighbours across north."
-    if not 0 < alpha <= 360: raise ValueError(f"alpha={alpha}: degrees of a heading sector, must lie in (0, 360]")
+    if not 0 < alpha <= 360:
+        raise ValueError(f"alpha={alpha}: degrees of a heading sector, must lie in (0, 360]")
     k = round(360 / alpha)
-    if abs(k * alpha - 360) > 1e-9 * 360: raise ValueError(f"alpha={alpha}: 360 / alpha must be a whole number, or the sector before north is a sliver whose class touches two others; near values are {360 / max(k, 1):g} and {360 / (k + 1):g}")
-    if k % L: raise ValueError(f"L={L}: must divide the {k} sectors of {alpha:g} degrees, or two classes of one group could be neighbours across north; choose L among {', '.join(str(l) for l in range(1, k + 1) if k % l == 0)}")
+    if abs(k * alpha - 360) > 1e-9 * 360:
+        raise ValueError(
+            f"alpha={alpha}: 360 / alpha must be a whole number, or the sector before north is a sliver whose class touches two others; near values are {360 / max(k, 1):g} and {360 / (k + 1):g}"
+        )
+    if k % L:
+        raise ValueError(
+            f"L={L}: must divide the {k} sectors of {alpha:g} degrees, or two classes of one group could be neighbours across north; choose L among {', '.join(str(l) for l in range(1, k + 1) if k % l == 0)}"
+        )
     return k
 
-def cells_of(east, north, heading, M: float = 10., alpha: float = 30.) -> np.ndarray:
+
+def cells_of(east, north, heading, M: float = 10.0, alpha: float = 30.0) -> np.ndarray:
     "The cell (floor(east / M), floor(north / M), sector) of each image: int64 [n, 3]. Headings are taken modulo 360; nan is refused with its row."
     arrays = {k: np.asarray(v, np.float64) for k, v in dict(east=east, north=north, heading=heading).items()}
     n = {len(v) for v in arrays.values()}
-    if len(n) > 1: raise ValueError(f"east, north and heading must be of one length, not {', '.join(f'{k}: {len(v)}' for k, v in arrays.items())}")
-    if not M > 0 or not np.isfinite(M): raise ValueError(f"M={M}: metres of a cell's side, must be positive")
+    if len(n) > 1:
+        raise ValueError(
+            f"east, north and heading must be of one length, not {', '.join(f'{k}: {len(v)}' for k, v in arrays.items())}"
+        )
+    if not M > 0 or not np.isfinite(M):
+        raise ValueError(f"M={M}: metres of a cell's side, must be positive")
     out = np.empty((n.pop(), 3), np.int64)
     for k, v in arrays.items():
         odd = np.flatnonzero(~(np.abs(v) < 1e9))
-        if len(odd): raise ValueError(f"{k} of row {odd[0]} is {v[odd[0]]} ({len(odd)} such rows): must be a finite number of {'degrees' if k == 'heading' else 'metres'}")
+        if len(odd):
+            raise ValueError(
+                f"{k} of row {odd[0]} is {v[odd[0]]} ({len(odd)} such rows): must be a finite number of {'degrees' if k == 'heading' else 'metres'}"
+            )
     np.floor(arrays["east"] / M, out=out[:, 0], casting="unsafe")
     np.floor(arrays["north"] / M, out=out[:, 1], casting="unsafe")
     k = round(360 / alpha)
-    out[:, 2] = np.floor(np.mod(arrays["heading"], 360.) / alpha).astype(np.int64) % k   # -1e-20 % 360 rounds to 360
+    out[:, 2] = (
+        np.floor(np.mod(arrays["heading"], 360.0) / alpha).astype(np.int64) % k
+    )  # -1e-20 % 360 rounds to 360
     return out
 
 # %% ../../nbs/data/04_partition.ipynb #6ede23ea
 @dataclass(frozen=True)
 class Partition:
     "Classes and CosGroups of a set of images (eq. 1)."
-    class_of: np.ndarray        # int64 [n] the class of each image, -1 where its class was too small
+
+    class_of: np.ndarray  # int64 [n] the class of each image, -1 where its class was too small
     group_of_class: np.ndarray  # int64 [C] (u N + v) L + w, ascending
-    cells: np.ndarray           # int64 [C, 3] east, north and heading cell of each class
-    counts: np.ndarray          # int64 [C] images of each class
-    M: float; alpha: float; N: int; L: int; min_images: int
+    cells: np.ndarray  # int64 [C, 3] east, north and heading cell of each class
+    counts: np.ndarray  # int64 [C] images of each class
+    M: float
+    alpha: float
+    N: int
+    L: int
+    min_images: int
+
     @property
     def groups(self) -> np.ndarray:
         "The numbers of the groups that have a class, ascending."
         return np.unique(self.group_of_class)
+
     def classes(self, group: int) -> np.ndarray:
         "The classes of a group: a range of class numbers."
         lo, hi = np.searchsorted(self.group_of_class, [group, group + 1])
         return np.arange(lo, hi)
-    def uvw(self, group: int) -> tuple: return group // (self.N * self.L), group // self.L % self.N, group % self.L
 
-def assign(east,            # metres [n]
-           north,           # metres [n]
-           heading,         # degrees clockwise from north [n], any range
-           M: float = 10.,  # metres, side of a cell
-           alpha: float = 30.,   # degrees of a sector; must divide 360
-           N: int = 5,      # every N-th cell along an axis belongs to the same group
-           L: int = 2,      # every L-th sector too; must divide 360 / alpha
-           min_images: int = 10, # smaller classes are dropped
-          ) -> Partition:
+    def uvw(self, group: int) -> tuple:
+        return group // (self.N * self.L), group // self.L % self.N, group % self.L
+
+
+def assign(
+    east,  # metres [n]
+    north,  # metres [n]
+    heading,  # degrees clockwise from north [n], any range
+    M: float = 10.0,  # metres, side of a cell
+    alpha: float = 30.0,  # degrees of a sector; must divide 360
+    N: int = 5,  # every N-th cell along an axis belongs to the same group
+    L: int = 2,  # every L-th sector too; must divide 360 / alpha
+    min_images: int = 10,  # smaller classes are dropped
+) -> Partition:
     "CosPlace's classes and groups. Costs some 60 ns an image and 32 bytes beyond its inputs. Raises `ValueError` for settings or places that make no sense."
     for k, v in dict(N=N, L=L, min_images=min_images).items():
-        if not np.isfinite(v) or int(v) != v or v < 1: raise ValueError(f"{k}={v}: must be a whole number of at least 1")
+        if not np.isfinite(v) or int(v) != v or v < 1:
+            raise ValueError(f"{k}={v}: must be a whole number of at least 1")
     N, L, min_images = int(N), int(L), int(min_images)
     n_sectors(alpha, L)
     return assign_cells(cells_of(east, north, heading, M, alpha), M, alpha, N, L, min_images)
 
+
 def pack(cells: np.ndarray) -> np.ndarray:
     "Cells int64 [n, 3] as one int64 [n] each: 26 bits for east, 26 for north, 10 for the sector."
-    if len(cells) and (np.abs(cells[:, :2]).max() >= 1 << 25 or cells[:, 2].max() >= 1 << 10): raise ValueError("cells are too many to be numbered: M or alpha is too small for these coordinates")
+    if len(cells) and (np.abs(cells[:, :2]).max() >= 1 << 25 or cells[:, 2].max() >= 1 << 10):
+        raise ValueError("cells are too many to be numbered: M or alpha is too small for these coordinates")
     key = cells[:, 0] + (1 << 25)
-    key <<= 26; key += cells[:, 1]; key += 1 << 25
-    key <<= 10; key += cells[:, 2]
+    key <<= 26
+    key += cells[:, 1]
+    key += 1 << 25
+    key <<= 10
+    key += cells[:, 2]
     return key
+
 
 def unpack(key: np.ndarray) -> np.ndarray:
     "The cells of packed keys: int64 [n, 3]."
     return np.stack([(key >> 36) - (1 << 25), (key >> 10 & (1 << 26) - 1) - (1 << 25), key & 1023], 1)
 
+
 def assign_cells(cells, M, alpha, N, L, min_images) -> Partition:
     "`assign`, from cells [n, 3] or packed cells [n] (all that a stream of 41 million rows needs to keep: 8 bytes a row)."
     import pyarrow as pa
+
     key = cells if cells.ndim == 1 else pack(cells)
-    coded = pa.array(key).dictionary_encode()                     # a hash table, one pass
+    coded = pa.array(key).dictionary_encode()  # a hash table, one pass
     values, index = coded.dictionary.to_numpy(), coded.indices.to_numpy()
     counts = np.bincount(index, minlength=len(values))
     keep = np.flatnonzero(counts >= min_images)
     c = unpack(values[keep])
-    group = (c[:, 0] % N * N + c[:, 1] % N) * L + c[:, 2] % L     # eq. 1
+    group = (c[:, 0] % N * N + c[:, 1] % N) * L + c[:, 2] % L  # eq. 1
     order = np.lexsort((c[:, 2], c[:, 1], c[:, 0], group))
     number = np.full(len(values), -1, np.int64)
     number[keep[order]] = np.arange(len(keep))
     return Partition(number[index], group[order], c[order], counts[keep[order]], M, alpha, N, L, min_images)
 
 # %% ../../nbs/data/04_partition.ipynb #075c5506
-def assign_folder(folder, M: float = 10., alpha: float = 30., N: int = 5, L: int = 2, min_images: int = 10, skip: bool = False) -> Partition:
+def assign_folder(
+    folder,
+    M: float = 10.0,
+    alpha: float = 30.0,
+    N: int = 5,
+    L: int = 2,
+    min_images: int = 10,
+    skip: bool = False,
+) -> Partition:
     "The partition of a folder of SF-XL-named files, streaming; row i is the i-th readable name."
     from landmark_nb.data.names import cell_keys
     from landmark_nb.data.places import place_blocks
+
     n_sectors(alpha, L)
+
     def keys_of(places):
         out = np.empty(len(places), np.int64)
-        if (i := cell_keys(places, M, alpha, out)) >= 0: raise ValueError(f"{folder}: a file name has the place {places[i].tolist()}, which no cell of M={M} m can be numbered for")
+        if (i := cell_keys(places, M, alpha, out)) >= 0:
+            raise ValueError(
+                f"{folder}: a file name has the place {places[i].tolist()}, which no cell of M={M} m can be numbered for"
+            )
         return out
+
     keys = [k for _, _, _, k in place_blocks(folder, True, skip, use=keys_of)]
     return assign_cells(np.concatenate(keys) if keys else np.empty(0, np.int64), M, alpha, N, L, min_images)

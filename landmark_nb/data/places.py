@@ -8,7 +8,8 @@ __all__ = ['SCHEMA', 'Manifest', 'list_images', 'name_blocks', 'place_blocks', '
            'positives_from_csv', 'PlaceSet', 'find_split', 'read_place_sets']
 
 # %% ../../nbs/data/03_places.ipynb #d33da97f
-import mmap, os
+import mmap
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,86 +25,151 @@ from ..images import EXTENSIONS, printable
 # %% ../../nbs/data/03_places.ipynb #cd9a705e
 SCHEMA = dict(id=pl.String, east=pl.Float64, north=pl.Float64, heading=pl.Float64, label=pl.String)
 
+
 @dataclass(frozen=True)
 class Manifest:
     "One row an image: `id` (its path below the root, unique), `east`, `north` (m, UTM), `heading` (degrees), `label`; null where unknown."
+
     root: Path
     table: pl.DataFrame
+
     def __post_init__(self):
-        table = self.table.with_columns(pl.lit(None, t).alias(k) for k, t in SCHEMA.items() if k not in self.table.columns).select(list(SCHEMA))
-        if not len(table): raise ValueError(f"{printable(self.root)}: no images (looked for {', '.join(EXTENSIONS)}; linked folders are not followed)")
+        table = self.table.with_columns(
+            pl.lit(None, t).alias(k) for k, t in SCHEMA.items() if k not in self.table.columns
+        ).select(list(SCHEMA))
+        if not len(table):
+            raise ValueError(
+                f"{printable(self.root)}: no images (looked for {', '.join(EXTENSIONS)}; linked folders are not followed)"
+            )
         if table["id"].n_unique() != len(table):
             twice = table.filter(pl.col("id").is_duplicated())["id"][0]
-            raise ValueError(f"{printable(self.root)}: image {twice!r} stands in the list twice; ids must be unique")
-        object.__setattr__(self, "table", table); object.__setattr__(self, "root", Path(self.root))
-    def __len__(self): return len(self.table)
-    def __getitem__(self, rows): return Manifest(self.root, self.table[rows])
-    def path(self, row: int) -> str: return os.path.join(self.root, self.table["id"][int(row)])
+            raise ValueError(
+                f"{printable(self.root)}: image {twice!r} stands in the list twice; ids must be unique"
+            )
+        object.__setattr__(self, "table", table)
+        object.__setattr__(self, "root", Path(self.root))
+
+    def __len__(self):
+        return len(self.table)
+
+    def __getitem__(self, rows):
+        return Manifest(self.root, self.table[rows])
+
+    def path(self, row: int) -> str:
+        return os.path.join(self.root, self.table["id"][int(row)])
+
     @property
-    def ids(self): return self.table["id"]
-    def column(self, name) -> np.ndarray: return self.table[name].fill_null(float("nan")).to_numpy() if SCHEMA[name] == pl.Float64 else self.table[name].to_numpy()
+    def ids(self):
+        return self.table["id"]
+
+    def column(self, name) -> np.ndarray:
+        return (
+            self.table[name].fill_null(float("nan")).to_numpy()
+            if SCHEMA[name] == pl.Float64
+            else self.table[name].to_numpy()
+        )
+
     @property
     def place(self) -> np.ndarray:
         "float64 [n, 2]: east and north in metres, nan where unknown."
         return np.stack([self.column("east"), self.column("north")], 1)
+
     @property
     def note(self) -> np.ndarray:
         "str [n]: the note in SF-XL's file names (field 14), empty where there is none."
-        return self.ids.str.split("/").list.last().str.split("@").list.get(14, null_on_oob=True).fill_null("").to_numpy().astype(str)
+        return (
+            self.ids.str.split("/")
+            .list.last()
+            .str.split("@")
+            .list.get(14, null_on_oob=True)
+            .fill_null("")
+            .to_numpy()
+            .astype(str)
+        )
+
     def write(self, path):
         "Write as Parquet. The root is not stored, so that the file can move with the images."
-        with atomic_path(path) as tmp: self.table.write_parquet(tmp)
+        with atomic_path(path) as tmp:
+            self.table.write_parquet(tmp)
+
     @classmethod
-    def read(cls, path, root): return cls(Path(root), pl.read_parquet(path))
+    def read(cls, path, root):
+        return cls(Path(root), pl.read_parquet(path))
 
 # %% ../../nbs/data/03_places.ipynb #6b8849fb
 def _utf8(name, folder):
-    try: name.encode("utf-8"); good = "\n" not in name
-    except UnicodeEncodeError: good = False
-    if not good: raise ValueError(f"{printable(os.path.join(folder, name))!r}: the file's name is not valid UTF-8, or holds a line break, and could not be kept in a table; rename it, or leave it out with skip=True")
+    try:
+        name.encode("utf-8")
+        good = "\n" not in name
+    except UnicodeEncodeError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"{printable(os.path.join(folder, name))!r}: the file's name is not valid UTF-8, or holds a line break, and could not be kept in a table; rename it, or leave it out with skip=True"
+        )
     return name
 
-def list_images(folder,               # searched with all its subfolders
-                skip: bool = False,   # leave out names that are not UTF-8 instead of raising
-               ) -> Iterator[str]:    # paths relative to the folder
+
+def list_images(
+    folder,  # searched with all its subfolders
+    skip: bool = False,  # leave out names that are not UTF-8 instead of raising
+) -> Iterator[str]:  # paths relative to the folder
     "All image files, folder by folder, each in alphabetical order; hidden files are left out. Links to folders are not followed."
     folder = os.fspath(folder)
-    if not os.path.isdir(folder): raise FileNotFoundError(f"{printable(folder)}: no such folder")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{printable(folder)}: no such folder")
     stack = [""]
     while stack:
         here = stack.pop()
-        with os.scandir(os.path.join(folder, here)) as entries: entries = sorted(entries, key=lambda e: e.name)
+        with os.scandir(os.path.join(folder, here)) as entries:
+            entries = sorted(entries, key=lambda e: e.name)
         for e in entries:
-            if e.name.startswith("."): continue
+            if e.name.startswith("."):
+                continue
             if not e.is_dir() and e.name.lower().endswith(EXTENSIONS):
-                try: yield _utf8(os.path.join(here, e.name), folder)
+                try:
+                    yield _utf8(os.path.join(here, e.name), folder)
                 except ValueError:
-                    if not skip: raise
+                    if not skip:
+                        raise
         stack += [os.path.join(here, e.name) for e in reversed(entries) if e.is_dir(follow_symlinks=False)]
+
 
 def name_blocks(folder, skip=False, block=1 << 22) -> Iterator[np.ndarray]:
     "The names of a folder's images as lines of bytes, in blocks: uint8. From the list beside the folder if there is one."
     from landmark_nb.data.names import join_names
+
     beside = Path(f"{os.fspath(folder).rstrip('/')}_images_paths.txt")
     if beside.is_file():
         size, start, dropped = beside.stat().st_size, 0, 0
-        if not size: return
+        if not size:
+            return
         with open(beside, "rb") as f:
             lines = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
         while start < size:
             end = size if start + block >= size else lines.rfind(b"\n", start, start + block) + 1
-            if end <= start: raise ValueError(f"{printable(beside)}: has a line of more than {block} bytes; it must hold one path a line")
+            if end <= start:
+                raise ValueError(
+                    f"{printable(beside)}: has a line of more than {block} bytes; it must hold one path a line"
+                )
             yield np.frombuffer(lines, np.uint8, end - start, start)
             start = end
-            if hasattr(mmap, "MADV_DONTNEED") and start - dropped > 8 * block:      # what was read stays in the system's cache, not in ours; the last blocks may still be in use
+            if (
+                hasattr(mmap, "MADV_DONTNEED") and start - dropped > 8 * block
+            ):  # what was read stays in the system's cache, not in ours; the last blocks may still be in use
                 upto = (start - 5 * block) // mmap.PAGESIZE * mmap.PAGESIZE
-                lines.madvise(mmap.MADV_DONTNEED, dropped, upto - dropped); dropped = upto
+                lines.madvise(mmap.MADV_DONTNEED, dropped, upto - dropped)
+                dropped = upto
         return
     names = []
     for n in list_images(folder, skip):
         names.append(n)
-        if len(names) == 1 << 13: yield join_names(names); names = []
-    if names: yield join_names(names)
+        if len(names) == 1 << 13:
+            yield join_names(names)
+            names = []
+    if names:
+        yield join_names(names)
+
 
 def _ahead(function, items, workers=2):
     "`function` of each item, in order, computed a few items ahead by threads."
@@ -111,168 +177,284 @@ def _ahead(function, items, workers=2):
         waiting = deque()
         for x in items:
             waiting.append((x, pool.submit(function, x)))
-            if len(waiting) > workers: x, f = waiting.popleft(); yield x, f.result()
-        while waiting: x, f = waiting.popleft(); yield x, f.result()
+            if len(waiting) > workers:
+                x, f = waiting.popleft()
+                yield x, f.result()
+        while waiting:
+            x, f = waiting.popleft()
+            yield x, f.result()
 
-def place_blocks(folder,                     # images anywhere below it, or listed in `<folder>_images_paths.txt`
-                 need_heading: bool = False, # training does; test sets often have none
-                 skip: bool = False,         # leave out the names that cannot be read instead of raising
-                 use=None,                   # computed from each block's good places in a thread; default: the places themselves
-                ) -> Iterator[tuple]:        # data uint8, offsets int64, good bool [n], use(float64 [good, 3] east, north, heading)
+
+def place_blocks(
+    folder,  # images anywhere below it, or listed in `<folder>_images_paths.txt`
+    need_heading: bool = False,  # training does; test sets often have none
+    skip: bool = False,  # leave out the names that cannot be read instead of raising
+    use=None,  # computed from each block's good places in a thread; default: the places themselves
+) -> Iterator[tuple]:  # data uint8, offsets int64, good bool [n], use(float64 [good, 3] east, north, heading)
     "Places of a folder's images in blocks; memory is a few blocks. Raises `ValueError` at the end that names files without a place."
     from landmark_nb.data.names import FEW, NO_HEADING, NO_PLACE, ODD, OK, parse_names
+
     fine = [OK] if need_heading else [OK, NO_HEADING]
+
     def work(data):
         offsets, values, state = parse_names(data)
         good = state == OK
-        if not good.all(): good = np.isin(state, fine); values = values[good]
+        if not good.all():
+            good = np.isin(state, fine)
+            values = values[good]
         return offsets, state, good, values if use is None else use(values)
+
     bad, total = {}, 0
     for data, (offsets, state, good, result) in _ahead(work, name_blocks(folder, skip)):
         total += len(state)
         for i in np.flatnonzero(~good) if not good.all() else ():
-            if not bytes(data[offsets[i]:offsets[i + 1]]).strip(): total -= 1; continue       # an empty line
+            if not bytes(data[offsets[i] : offsets[i + 1]]).strip():
+                total -= 1
+                continue  # an empty line
             n, some = bad.get(int(state[i]), (0, []))
-            bad[int(state[i])] = n + 1, some + [printable(bytes(data[offsets[i]:offsets[i + 1]]).rstrip(b"\r\n"))] if len(some) < 3 else some
+            bad[int(state[i])] = (
+                n + 1,
+                some + [printable(bytes(data[offsets[i] : offsets[i + 1]]).rstrip(b"\r\n"))]
+                if len(some) < 3
+                else some,
+            )
         yield data, offsets, good, result
-    if skip: return
-    what = {FEW: "have too few @ fields to hold a place", NO_PLACE: "have an east or north (fields 1 and 2) that is empty or no finite number",
-            NO_HEADING: "have no heading (field 9), which training needs", ODD: "have an east, north or heading (fields 1, 2 and 9) that is no finite number"}
+    if skip:
+        return
+    what = {
+        FEW: "have too few @ fields to hold a place",
+        NO_PLACE: "have an east or north (fields 1 and 2) that is empty or no finite number",
+        NO_HEADING: "have no heading (field 9), which training needs",
+        ODD: "have an east, north or heading (fields 1, 2 and 9) that is no finite number",
+    }
     for kind, (n, some) in bad.items():
-        raise ValueError(f"{printable(folder)}: {n} of {total} file names {what[kind]}, such as {', '.join(map(repr, some))}; a name has the form @east@north@zone@letter@lat@lon@pano@tile@heading@pitch@roll@height@timestamp@note@.jpg (or pass skip=True, skip_bad_names in a recipe, to leave such files out)")
+        raise ValueError(
+            f"{printable(folder)}: {n} of {total} file names {what[kind]}, such as {', '.join(map(repr, some))}; a name has the form @east@north@zone@letter@lat@lon@pano@tile@heading@pitch@roll@height@timestamp@note@.jpg (or pass skip=True, skip_bad_names in a recipe, to leave such files out)"
+        )
 
-def read_sfxl(folder, need_heading: bool = False, skip: bool = False,
-              keep: np.ndarray | None = None,  # bool for each readable name: the rows that are wanted, so that the others cost no memory
-             ) -> Manifest:
+
+def read_sfxl(
+    folder,
+    need_heading: bool = False,
+    skip: bool = False,
+    keep: np.ndarray
+    | None = None,  # bool for each readable name: the rows that are wanted, so that the others cost no memory
+) -> Manifest:
     "A manifest from SF-XL-named files; arguments and errors are those of `place_blocks`."
     parts, row = [], 0
     for data, offsets, good, values in place_blocks(os.fspath(folder), need_heading, skip):
         text = bytes(data)
-        try: names = pl.Series("id", text.decode("utf-8").split("\n")[:len(good)], pl.String)
+        try:
+            names = pl.Series("id", text.decode("utf-8").split("\n")[: len(good)], pl.String)
         except UnicodeDecodeError as e:
-            if not skip: raise ValueError(f"{printable(folder)}: its list holds a name that is not valid UTF-8 near {text[max(e.start - 60, 0):e.start + 20]!r} (skip=True leaves such files out)") from None
-            names = pl.Series("id", text.decode("utf-8", "replace").split("\n")[:len(good)], pl.String)
+            if not skip:
+                raise ValueError(
+                    f"{printable(folder)}: its list holds a name that is not valid UTF-8 near {text[max(e.start - 60, 0) : e.start + 20]!r} (skip=True leaves such files out)"
+                ) from None
+            names = pl.Series("id", text.decode("utf-8", "replace").split("\n")[: len(good)], pl.String)
             odd = names.str.contains("\ufffd", literal=True).to_numpy()
             values, good = values[~odd[good]], good & ~odd
         names = names.str.strip_chars_end("\r").filter(pl.Series(good))
         out = names.filter(names.str.contains(r"^/|(^|/)\.\.(/|$)"))
-        if len(out): raise ValueError(f"{printable(folder)}: its list names {out[0]!r}; must be paths below the folder, without '..'")
+        if len(out):
+            raise ValueError(
+                f"{printable(folder)}: its list names {out[0]!r}; must be paths below the folder, without '..'"
+            )
         if keep is not None:
-            part = keep[row:row + len(names)]; row += len(names)
+            part = keep[row : row + len(names)]
+            row += len(names)
             names, values = names.filter(pl.Series(part)), values[part]
-        parts.append(pl.DataFrame([names, *(pl.Series(k, values[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading")))]))
+        parts.append(
+            pl.DataFrame(
+                [
+                    names,
+                    *(
+                        pl.Series(k, values[:, i]).fill_nan(None)
+                        for i, k in enumerate(("east", "north", "heading"))
+                    ),
+                ]
+            )
+        )
     return Manifest(Path(folder), pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA))
 
 # %% ../../nbs/data/03_places.ipynb #fd937d4f
 def _inside(path, ids):
     "Refuse ids that leave the root."
-    odd = [i for i, x in enumerate(ids) if x is None or not x.strip() or os.path.isabs(x) or ".." in Path(x).parts]
-    if odd: raise ValueError(f"{path}: row {odd[0] + 2} names the image {ids[odd[0]]!r}; must be a path below the root, without '..'")
+    odd = [
+        i
+        for i, x in enumerate(ids)
+        if x is None or not x.strip() or os.path.isabs(x) or ".." in Path(x).parts
+    ]
+    if odd:
+        raise ValueError(
+            f"{path}: row {odd[0] + 2} names the image {ids[odd[0]]!r}; must be a path below the root, without '..'"
+        )
+
 
 def _floats(path, t, column, low, high):
     x = t[column].str.strip_chars().cast(pl.Float64, strict=False).to_numpy()
     odd = np.flatnonzero(~((x >= low) & (x <= high)))
-    if len(odd): raise ValueError(f"{path}: {len(odd)} rows have a {column!r} that is no number from {low} to {high}, such as row {odd[0] + 2} ({t[column][int(odd[0])]!r})")
+    if len(odd):
+        raise ValueError(
+            f"{path}: {len(odd)} rows have a {column!r} that is no number from {low} to {high}, such as row {odd[0] + 2} ({t[column][int(odd[0])]!r})"
+        )
     return x
 
-def to_utm(lat, lon,            # degrees [n]
-           zone: int | None = None,  # 1..60; default: the zone of most rows
-           where: str = "",     # a file's name for messages
-          ) -> np.ndarray:      # float64 [n, 2] east and north in metres
+
+def to_utm(
+    lat,
+    lon,  # degrees [n]
+    zone: int | None = None,  # 1..60; default: the zone of most rows
+    where: str = "",  # a file's name for messages
+) -> np.ndarray:  # float64 [n, 2] east and north in metres
     "UTM coordinates (WGS 84) in one zone. Raises `ValueError` that names rows of another zone or hemisphere."
     from pyproj import Transformer
+
     lat, lon = np.asarray(lat, float), np.asarray(lon, float)
     zones = (np.floor((lon + 180) / 6).astype(int) % 60 + 1) * np.where(lat >= 0, 1, -1)
     if zone is None:
-        values, counts = np.unique(zones, return_counts=True); chosen = int(values[counts.argmax()])
-    else: chosen = zone if np.median(lat) >= 0 else -zone
+        values, counts = np.unique(zones, return_counts=True)
+        chosen = int(values[counts.argmax()])
+    else:
+        chosen = zone if np.median(lat) >= 0 else -zone
     other = np.flatnonzero(zones != chosen)
     if len(other):
         name = lambda z: f"{abs(z)} {'north' if z > 0 else 'south'}"
-        raise ValueError(f"{where}: {len(other)} of {len(lat)} rows lie outside UTM zone {name(chosen)}, such as row {other[0] + 2} (latitude {lat[other[0]]}, longitude {lon[other[0]]}: zone {name(int(zones[other[0]]))}); distances need one zone, so split the set")
-    east, north = Transformer.from_crs(4326, (32600 if chosen > 0 else 32700) + abs(chosen), always_xy=True).transform(lon, lat)
+        raise ValueError(
+            f"{where}: {len(other)} of {len(lat)} rows lie outside UTM zone {name(chosen)}, such as row {other[0] + 2} (latitude {lat[other[0]]}, longitude {lon[other[0]]}: zone {name(int(zones[other[0]]))}); distances need one zone, so split the set"
+        )
+    east, north = Transformer.from_crs(
+        4326, (32600 if chosen > 0 else 32700) + abs(chosen), always_xy=True
+    ).transform(lon, lat)
     return np.stack([east, north], 1)
 
-def read_latlon_csv(path, root=None, image="image", lat="lat", lon="lon", heading=None, zone=None) -> Manifest:
+
+def read_latlon_csv(
+    path, root=None, image="image", lat="lat", lon="lon", heading=None, zone=None
+) -> Manifest:
     "A manifest from a csv with a path, latitude, longitude and perhaps a heading a row; the arguments name the columns. `root` defaults to the csv's folder."
     t = read_csv(path, [c for c in (image, lat, lon, heading) if c])
     _inside(path, t[image])
     place = to_utm(_floats(path, t, lat, -80, 84), _floats(path, t, lon, -180, 180), zone, str(path))
     extra = {} if heading is None else dict(heading=_floats(path, t, heading, -1e9, 1e9))
-    return Manifest(Path(root or Path(path).parent), pl.DataFrame(dict(id=t[image], east=place[:, 0], north=place[:, 1], **extra)))
+    return Manifest(
+        Path(root or Path(path).parent),
+        pl.DataFrame(dict(id=t[image], east=place[:, 0], north=place[:, 1], **extra)),
+    )
+
 
 def read_folder(folder, skip=False) -> Manifest:
     "A manifest of any folder of photographs, without places."
-    return Manifest(Path(folder), pl.DataFrame(dict(id=list(list_images(folder, skip))), schema=dict(id=pl.String)))
+    return Manifest(
+        Path(folder), pl.DataFrame(dict(id=list(list_images(folder, skip))), schema=dict(id=pl.String))
+    )
+
 
 def read_label_csv(path, root=None, image="image_path", label="label", split="split") -> dict[str, Manifest]:
     "Manifests by split (such as gallery and query) from a csv that gives each image a label; the arguments name the columns."
-    t = read_csv(path, [image, label, split]); _inside(path, t[image])
+    t = read_csv(path, [image, label, split])
+    _inside(path, t[image])
     t = t.rename({image: "id", label: "label", split: "split"})
-    return {s: Manifest(Path(root or Path(path).parent), t.filter(pl.col("split") == s)) for s in t["split"].unique(maintain_order=True)}
+    return {
+        s: Manifest(Path(root or Path(path).parent), t.filter(pl.col("split") == s))
+        for s in t["split"].unique(maintain_order=True)
+    }
 
 # %% ../../nbs/data/03_places.ipynb #344f0005
-def positives_by_radius(database: Manifest, queries: Manifest, radius: float = 25.) -> list[np.ndarray]:
+def positives_by_radius(database: Manifest, queries: Manifest, radius: float = 25.0) -> list[np.ndarray]:
     "For each query the database rows within `radius` metres (25 m: Arandjelovic and Zisserman, 2014). Costs O(q log d)."
     from scipy.spatial import cKDTree
+
     for name, m in (("database", database), ("queries", queries)):
         odd = np.flatnonzero(~np.isfinite(m.place).all(1))
-        if len(odd): raise ValueError(f"{name}: {len(odd)} images have no place, such as {m.ids[int(odd[0])]!r}; positives by radius need one for each")
+        if len(odd):
+            raise ValueError(
+                f"{name}: {len(odd)} images have no place, such as {m.ids[int(odd[0])]!r}; positives by radius need one for each"
+            )
     found = cKDTree(database.place).query_ball_point(queries.place, radius, return_sorted=True)
     return [np.asarray(f, np.int64) for f in found]
+
 
 def positives_by_frame(n_database: int, n_queries: int, window: int) -> list[np.ndarray]:
     "Query i and database rows i - window .. i + window, for two traverses of one route (Nordland: 10, or 1)."
     return [np.arange(max(i - window, 0), min(i + window + 1, n_database)) for i in range(n_queries)]
 
+
 def positives_by_label(database: Manifest, queries: Manifest) -> list[np.ndarray]:
     "For each query the database rows with its label."
-    rows = {k[0]: np.asarray(v, np.int64) for k, v in zip(*(lambda t: (t.select("label").iter_rows(), t["row"]))(database.table.select("label").with_row_index("row").group_by("label").agg("row")))}
-    rows.pop(None, None)                                        # an image without a label is like no other
+    rows = {
+        k[0]: np.asarray(v, np.int64)
+        for k, v in zip(
+            *(lambda t: (t.select("label").iter_rows(), t["row"]))(
+                database.table.select("label").with_row_index("row").group_by("label").agg("row")
+            )
+        )
+    }
+    rows.pop(None, None)  # an image without a label is like no other
     return [np.sort(rows.get(l, np.empty(0, np.int64))) for l in queries.table["label"]]
 
-def positives_from_csv(path, database: Manifest, queries: Manifest, query="query", positives="ref_positives") -> list[np.ndarray]:
+
+def positives_from_csv(
+    path, database: Manifest, queries: Manifest, query="query", positives="ref_positives"
+) -> list[np.ndarray]:
     "From a csv with a query and its right database images (separated by spaces) a row; every query of the set must have a row."
     t = read_csv(path, [query, positives])
     row_of, wanted = {x: i for i, x in enumerate(database.ids)}, {x: i for i, x in enumerate(queries.ids)}
     out = [None] * len(queries)
     for line, (q, right) in enumerate(zip(t[query], t[positives]), start=2):
-        if q not in wanted: raise ValueError(f"{path}: row {line} names the query {q!r}, which is not among the {len(queries)} queries")
-        if out[wanted[q]] is not None: raise ValueError(f"{path}: row {line} repeats the query {q!r}")
-        names = [right] if right in row_of else (right or "").split()       # one name may hold spaces
+        if q not in wanted:
+            raise ValueError(
+                f"{path}: row {line} names the query {q!r}, which is not among the {len(queries)} queries"
+            )
+        if out[wanted[q]] is not None:
+            raise ValueError(f"{path}: row {line} repeats the query {q!r}")
+        names = [right] if right in row_of else (right or "").split()  # one name may hold spaces
         unknown = [x for x in names if x not in row_of]
-        if unknown: raise ValueError(f"{path}: row {line} names {unknown[0]!r}, which is not in the database")
+        if unknown:
+            raise ValueError(f"{path}: row {line} names {unknown[0]!r}, which is not in the database")
         out[wanted[q]] = np.array(sorted(row_of[x] for x in names), np.int64)
     missing = [queries.ids[i] for i, x in enumerate(out) if x is None]
-    if missing: raise ValueError(f"{path}: no row for {len(missing)} queries, such as {missing[0]!r}")
+    if missing:
+        raise ValueError(f"{path}: no row for {len(missing)} queries, such as {missing[0]!r}")
     return out
+
 
 @dataclass(frozen=True)
 class PlaceSet:
     "A database, queries, and for each query the database rows that are right."
+
     name: str
     database: Manifest
     queries: Manifest
     positives: list
+
     def __post_init__(self):
         if not any(len(p) for p in self.positives):
-            raise ValueError(f"{self.name}: not one of the {len(self.queries)} queries has a right image among the {len(self.database)} of the database; check that both use the same coordinates (or labels)")
+            raise ValueError(
+                f"{self.name}: not one of the {len(self.queries)} queries has a right image among the {len(self.database)} of the database; check that both use the same coordinates (or labels)"
+            )
 
 # %% ../../nbs/data/03_places.ipynb #3c5cb54f
 def find_split(root, split: str):
     "The folder of a split ('train', 'val', 'test') below a data set's root, or None."
     return next((p for p in (Path(root) / split, Path(root) / "images" / split) if p.is_dir()), None)
 
-def read_place_sets(folder,                # holds database/ (or gallery/) and queries*/
-                    radius: float = 25.,   # metres
-                    skip: bool = False,    # leave out unreadable names
-                   ) -> list[PlaceSet]:    # one for each queries folder
+
+def read_place_sets(
+    folder,  # holds database/ (or gallery/) and queries*/
+    radius: float = 25.0,  # metres
+    skip: bool = False,  # leave out unreadable names
+) -> list[PlaceSet]:  # one for each queries folder
     "The test sets of a folder, as they are on disk. The name of each is the folder's and its queries' (`test/queries_v1`)."
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
     base = next((folder / n for n in ("database", "gallery") if (folder / n).is_dir()), None)
     queries = sorted(p for p in folder.iterdir() if p.is_dir() and p.name.startswith("queries"))
-    if base is None or not queries: raise ValueError(f"{folder}: must hold a folder 'database' (or 'gallery') and at least one 'queries...'; it holds {', '.join(sorted(p.name for p in folder.iterdir())[:8]) or 'nothing'}")
+    if base is None or not queries:
+        raise ValueError(
+            f"{folder}: must hold a folder 'database' (or 'gallery') and at least one 'queries...'; it holds {', '.join(sorted(p.name for p in folder.iterdir())[:8]) or 'nothing'}"
+        )
     database = read_sfxl(base, skip=skip)
     out = []
     for q in queries:

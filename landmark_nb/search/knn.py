@@ -12,18 +12,28 @@ from ..core import Ranking
 
 # %% ../../nbs/search/01_knn.ipynb #9f90eb37
 def _check(queries, database, k):
-    if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]: raise ValueError(f"knn: queries {queries.shape} and database {database.shape} must be [q, d] and [n, d] with one d")
-    if k < 1: raise ValueError(f"knn: k={k} must be at least 1")
-    if not len(database): raise ValueError("knn: the database is empty")
-    if not np.isfinite(queries).all(): raise ValueError(f"knn: query {int(np.flatnonzero(~np.isfinite(queries).all(1))[0])} has a descriptor that is not finite")
+    if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]:
+        raise ValueError(
+            f"knn: queries {queries.shape} and database {database.shape} must be [q, d] and [n, d] with one d"
+        )
+    if k < 1:
+        raise ValueError(f"knn: k={k} must be at least 1")
+    if not len(database):
+        raise ValueError("knn: the database is empty")
+    if not np.isfinite(queries).all():
+        raise ValueError(
+            f"knn: query {int(np.flatnonzero(~np.isfinite(queries).all(1))[0])} has a descriptor that is not finite"
+        )
+
 
 def _top(scores, first, k):
     "The k best of scores [q, n] and their ids counted from `first`; of equal scores the lower id comes first, also at the k-th place."
     import torch
+
     n = scores.shape[1]
     s, j = scores.topk(min(k + 1, n), 1)
     if n > k:
-        tied = (s[:, k - 1] == s[:, k]).nonzero()[:, 0]        # topk chooses at will among equals: choose again
+        tied = (s[:, k - 1] == s[:, k]).nonzero()[:, 0]  # topk chooses at will among equals: choose again
         s, j = s[:, :k].clone(), j[:, :k].clone()
         if len(tied):
             full, order = torch.sort(scores[tied], dim=1, descending=True, stable=True)
@@ -32,64 +42,105 @@ def _top(scores, first, k):
     s, again = torch.sort(s.gather(1, order), dim=1, descending=True, stable=True)
     return s, j.gather(1, again) + first
 
+
 def knn_exact(queries, database, k: int, block: int = 65536, device: str = "cpu") -> Ranking:
     "Exact search by blocks of the database: O(q n d) time, O(q (k + block)) memory. Of equal scores the lower row comes first, whatever the block."
     import torch
+
     q = torch.as_tensor(np.array(queries, np.float32), device=device)
-    best = torch.empty(len(q), 0, device=device); ids = torch.empty(len(q), 0, dtype=torch.long, device=device)
+    best = torch.empty(len(q), 0, device=device)
+    ids = torch.empty(len(q), 0, dtype=torch.long, device=device)
     block = max(1, min(block, (1 << 28) // max(len(q), 1)))
     for i in range(0, len(database), block):
-        part = torch.as_tensor(np.array(database[i:i + block], np.float32), device=device)   # a copy: the store is read-only
-        if not part.isfinite().all(): raise ValueError(f"knn: database row {i + int((~part.isfinite().all(1)).nonzero()[0])} has a descriptor that is not finite")
-        scores = (q @ part.T).masked_fill((part == 0).all(1)[None], -torch.inf)              # a row of zeros is no descriptor
+        part = torch.as_tensor(
+            np.array(database[i : i + block], np.float32), device=device
+        )  # a copy: the store is read-only
+        if not part.isfinite().all():
+            raise ValueError(
+                f"knn: database row {i + int((~part.isfinite().all(1)).nonzero()[0])} has a descriptor that is not finite"
+            )
+        scores = (q @ part.T).masked_fill(
+            (part == 0).all(1)[None], -torch.inf
+        )  # a row of zeros is no descriptor
         s, j = _top(scores, i, k)
-        s, j = torch.cat([best, s], 1), torch.cat([ids, j], 1)                               # earlier rows stand first, so that a stable sort keeps them first
+        s, j = (
+            torch.cat([best, s], 1),
+            torch.cat([ids, j], 1),
+        )  # earlier rows stand first, so that a stable sort keeps them first
         best, order = (x[:, :k] for x in torch.sort(s, dim=1, descending=True, stable=True))
         ids = j.gather(1, order)
     return Ranking(ids.cpu().numpy(), best.cpu().numpy())
 
+
 def _finish(r: Ranking, queries, k: int) -> Ranking:
     "Fill up to k columns with -1, and leave nothing for queries without a descriptor."
-    ids, scores = (np.pad(a, ((0, 0), (0, k - a.shape[1])), constant_values=v) for a, v in ((r.ids, -1), (r.scores, -np.inf)))
+    ids, scores = (
+        np.pad(a, ((0, 0), (0, k - a.shape[1])), constant_values=v)
+        for a, v in ((r.ids, -1), (r.scores, -np.inf))
+    )
     none = (queries == 0).all(1)[:, None] | ~np.isfinite(scores) | (ids < 0)
     return Ranking(np.where(none, -1, ids), np.where(none, np.float32(-np.inf), scores))
 
+
 def _faiss():
-    try: import faiss
-    except ImportError as e: raise ImportError("search with faiss needs it installed: pip install landmark_nb[cpu], or landmark_nb[gpu] on Linux with an NVIDIA GPU (never both)") from e
+    try:
+        import faiss
+    except ImportError as e:
+        raise ImportError(
+            "search with faiss needs it installed: pip install landmark_nb[cpu], or landmark_nb[gpu] on Linux with an NVIDIA GPU (never both)"
+        ) from e
     return faiss
+
 
 def build_index(database, factory: str = "Flat", block: int = 65536, train: int = 200_000, gpu: bool = True):
     "A faiss index of any kind that `index_factory` knows (Flat, SQfp16, IVF4096,Flat, HNSW32, IVF4096,PQ64), by inner product; on the GPUs where there are any."
     faiss = _faiss()
-    try: index = faiss.index_factory(database.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as e: raise ValueError(f"index={factory!r} is none that faiss knows: {str(e).splitlines()[-1][:200]}") from e
-    if gpu and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0: index = faiss.index_cpu_to_all_gpus(index)
+    try:
+        index = faiss.index_factory(database.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as e:
+        raise ValueError(
+            f"index={factory!r} is none that faiss knows: {str(e).splitlines()[-1][:200]}"
+        ) from e
+    if gpu and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        index = faiss.index_cpu_to_all_gpus(index)
+
     def part(rows):
         x = np.array(database[rows], np.float32)
-        if not np.isfinite(x).all(): raise ValueError("knn: the database has a descriptor that is not finite")
+        if not np.isfinite(x).all():
+            raise ValueError("knn: the database has a descriptor that is not finite")
         return x
+
     if not index.is_trained:
-        try: index.train(part(np.linspace(0, len(database) - 1, min(train, len(database))).astype(int)))
-        except RuntimeError as e: raise ValueError(f"index={factory!r} cannot be trained on {len(database)} descriptors: {str(e).splitlines()[-1][:200]}; choose fewer lists, or exact") from e
-    for i in range(0, len(database), block): index.add(part(slice(i, i + block)))
+        try:
+            index.train(part(np.linspace(0, len(database) - 1, min(train, len(database))).astype(int)))
+        except RuntimeError as e:
+            raise ValueError(
+                f"index={factory!r} cannot be trained on {len(database)} descriptors: {str(e).splitlines()[-1][:200]}; choose fewer lists, or exact"
+            ) from e
+    for i in range(0, len(database), block):
+        index.add(part(slice(i, i + block)))
     return index
 
-def knn(queries: np.ndarray,      # [q, d] unit descriptors
-        database: np.ndarray,     # [n, d], may be memory-mapped and float16
-        k: int = 100,
-        index: str = "exact",     # "exact", or the name of a faiss index
-        nprobe: int = 16,         # lists that an IVF index visits
-        ef: int = 64,             # candidates that an HNSW index keeps
-        device: str = "cpu",      # of the exact search
-       ) -> Ranking:              # ids and scores [q, k]; -1 and -inf where there are fewer
+
+def knn(
+    queries: np.ndarray,  # [q, d] unit descriptors
+    database: np.ndarray,  # [n, d], may be memory-mapped and float16
+    k: int = 100,
+    index: str = "exact",  # "exact", or the name of a faiss index
+    nprobe: int = 16,  # lists that an IVF index visits
+    ef: int = 64,  # candidates that an HNSW index keeps
+    device: str = "cpu",  # of the exact search
+) -> Ranking:  # ids and scores [q, k]; -1 and -inf where there are fewer
     "The k nearest of the database for each query, by inner product, best first."
     queries, database = np.asarray(queries), np.asanyarray(database)
     _check(queries, database, k)
-    if index == "exact": return _finish(knn_exact(queries, database, min(k, len(database)), device=device), queries, k)
+    if index == "exact":
+        return _finish(knn_exact(queries, database, min(k, len(database)), device=device), queries, k)
     ix = build_index(database, index)
     inner = _faiss().try_extract_index_ivf(ix)
-    if inner is not None: inner.nprobe = nprobe
-    if hasattr(ix, "hnsw"): ix.hnsw.efSearch = max(ef, k)
+    if inner is not None:
+        inner.nprobe = nprobe
+    if hasattr(ix, "hnsw"):
+        ix.hnsw.efSearch = max(ef, k)
     scores, ids = ix.search(np.ascontiguousarray(queries, np.float32), min(k, len(database)))
     return _finish(Ranking(ids, scores), queries, k)

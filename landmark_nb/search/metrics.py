@@ -14,102 +14,146 @@ import numpy as np
 from ..core import atomic_path, read_csv
 
 # %% ../../nbs/search/02_metrics.ipynb #9fd9560e
-def hits(ids: np.ndarray,      # int [q, k] database rows, -1 for none
-         positives,            # for each query an array of right rows
-        ) -> np.ndarray:       # bool [q, k]
+def hits(
+    ids: np.ndarray,  # int [q, k] database rows, -1 for none
+    positives,  # for each query an array of right rows
+) -> np.ndarray:  # bool [q, k]
     "Which of what was found is right."
     ids = np.asarray(ids)
-    if ids.ndim != 2 or len(ids) != len(positives): raise ValueError(f"ids {ids.shape} must be [q, k] with one row for each of the {len(positives)} positives")
+    if ids.ndim != 2 or len(ids) != len(positives):
+        raise ValueError(
+            f"ids {ids.shape} must be [q, k] with one row for each of the {len(positives)} positives"
+        )
     n, out = np.fromiter(map(len, positives), np.int64, len(ids)), np.zeros(ids.shape, bool)
     flat = np.concatenate([np.asarray(p, np.int64) for p in positives if len(p)] or [np.empty(0, np.int64)])
-    if not flat.size or not ids.size: return out
-    base = int(max(ids.max(), flat.max())) + 2                       # -1 meets no key: it would be the last number of the query before
+    if not flat.size or not ids.size:
+        return out
+    base = (
+        int(max(ids.max(), flat.max())) + 2
+    )  # -1 meets no key: it would be the last number of the query before
     keys = np.unique(np.repeat(np.arange(len(n)), n) * base + flat)
     for i in range(0, len(ids), block := max(1, (1 << 22) // ids.shape[1])):
-        want = np.arange(i, min(i + block, len(ids)))[:, None] * base + ids[i:i + block]
-        out[i:i + block] = keys[np.searchsorted(keys, want).clip(max=len(keys) - 1)] == want
+        want = np.arange(i, min(i + block, len(ids)))[:, None] * base + ids[i : i + block]
+        out[i : i + block] = keys[np.searchsorted(keys, want).clip(max=len(keys) - 1)] == want
     out[ids < 0] = False
     return out
 
-def first_hit(ids: np.ndarray,      # int [q, k] database rows, best first, -1 for none
-              positives,            # for each query an array of right rows
-             ) -> np.ndarray:       # int64 [q] rank of the first right one from 0, k where there is none
+
+def first_hit(
+    ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
+    positives,  # for each query an array of right rows
+) -> np.ndarray:  # int64 [q] rank of the first right one from 0, k where there is none
     "Where each query's first right image stands."
     hit = hits(ids, positives)
     return np.where(hit.any(1), hit.argmax(1), hit.shape[1])
 
-def recall_at(ids: np.ndarray,      # int [q, k] database rows, best first, -1 for none
-              positives,            # for each query an array of right rows
-              ns=(1, 5, 10, 20),    # each at most k
-             ) -> dict[int, float]: # fractions
+
+def recall_at(
+    ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
+    positives,  # for each query an array of right rows
+    ns=(1, 5, 10, 20),  # each at most k
+) -> dict[int, float]:  # fractions
     "Recall@N. Raises `ValueError` for no queries, or an N beyond what was searched."
     ns = (int(ns),) if np.isscalar(ns) else tuple(ns)
-    if np.ndim(ids) == 2 and np.shape(ids)[1] == 0: raise ValueError("recall_at: ids has no columns; search for at least one neighbour")
+    if np.ndim(ids) == 2 and np.shape(ids)[1] == 0:
+        raise ValueError("recall_at: ids has no columns; search for at least one neighbour")
     first = first_hit(ids, positives)
-    if not len(first): raise ValueError("recall_at: no queries")
-    if max(ns) > np.shape(ids)[1]: raise ValueError(f"recall_at: N={max(ns)} asked for, but only the {np.shape(ids)[1]} nearest were searched")
+    if not len(first):
+        raise ValueError("recall_at: no queries")
+    if max(ns) > np.shape(ids)[1]:
+        raise ValueError(
+            f"recall_at: N={max(ns)} asked for, but only the {np.shape(ids)[1]} nearest were searched"
+        )
     return {n: float((first < n).mean()) for n in ns}
 
 # %% ../../nbs/search/02_metrics.ipynb #8b5fd380
 def _known(predictions, solution, what):
-    if odd := [q for q in predictions if q not in solution]: raise ValueError(f"{what}: {len(odd)} queries are not in the solution, such as {odd[0]!r}")
+    if odd := [q for q in predictions if q not in solution]:
+        raise ValueError(f"{what}: {len(odd)} queries are not in the solution, such as {odd[0]!r}")
 
-def gap(predictions,   # query id -> (label, confidence), or None for no answer
-        solution,      # query id -> set of its labels: empty where it shows no landmark, None where it is ignored
-       ) -> float:
+
+def gap(
+    predictions,  # query id -> (label, confidence), or None for no answer
+    solution,  # query id -> set of its labels: empty where it shows no landmark, None where it is ignored
+) -> float:
     "Global average precision (micro-AP) as the landmark recognition challenge counts it. Raises `ValueError` naming a query that is unknown or has a confidence that is no number."
     _known(predictions, solution, "gap")
     M = sum(1 for right in solution.values() if right)
-    if not M: raise ValueError("gap: not one query of the solution shows a landmark")
+    if not M:
+        raise ValueError("gap: not one query of the solution shows a landmark")
     rows = []
     for q, p in predictions.items():
-        if p is None or solution[q] is None: continue
-        try: label, conf = p; conf = float(conf)
-        except (TypeError, ValueError): raise ValueError(f"gap: query {q!r} has the answer {p!r}; must be (label, confidence), or None") from None
-        if conf != conf: raise ValueError(f"gap: query {q!r} has a confidence that is no number")
+        if p is None or solution[q] is None:
+            continue
+        try:
+            label, conf = p
+            conf = float(conf)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"gap: query {q!r} has the answer {p!r}; must be (label, confidence), or None"
+            ) from None
+        if conf != conf:
+            raise ValueError(f"gap: query {q!r} has a confidence that is no number")
         rows.append((-conf, q, label))
     rows.sort()
     rel = np.fromiter((label in solution[q] for _, q, label in rows), bool, len(rows))
     return float((rel.cumsum() / (1 + np.arange(len(rows))))[rel].sum() / M)
 
 # %% ../../nbs/search/02_metrics.ipynb #a4dc5c4f
-def average_precision(hits: np.ndarray,   # bool [q, n]: is the i-th right?
-                      n_rel: np.ndarray,  # int [q]: how many there are to be found
-                      k: int = 100) -> np.ndarray:   # float64 [q]
+def average_precision(
+    hits: np.ndarray,  # bool [q, n]: is the i-th right?
+    n_rel: np.ndarray,  # int [q]: how many there are to be found
+    k: int = 100,
+) -> np.ndarray:  # float64 [q]
     "Average precision of each query in its first k; 0 where there is nothing to find."
     hits = np.asarray(hits, bool)[:, :k]
     precision = np.cumsum(hits, 1) / np.arange(1, hits.shape[1] + 1)
     return (precision * hits).sum(1) / np.clip(n_rel, 1, k)
 
-def mean_ap(predictions,   # query id -> ids in order, best first (None or missing: none)
-            solution,      # query id -> set of the ids that are right, None where it is ignored
-            k: int = 100) -> float:
+
+def mean_ap(
+    predictions,  # query id -> ids in order, best first (None or missing: none)
+    solution,  # query id -> set of the ids that are right, None where it is ignored
+    k: int = 100,
+) -> float:
     "mAP@k as the landmark retrieval challenge counts it. Raises `ValueError` naming a query that is unknown."
     _known(predictions, solution, "mean_ap")
     counted = sum(right is not None for right in solution.values())
-    if not counted: raise ValueError("mean_ap: not one query of the solution counts")
-    if k < 1: raise ValueError(f"mean_ap: k={k} must be at least 1")
-    total = 0.
+    if not counted:
+        raise ValueError("mean_ap: not one query of the solution counts")
+    if k < 1:
+        raise ValueError(f"mean_ap: k={k} must be at least 1")
+    total = 0.0
     for q, right in solution.items():
         ids = predictions.get(q)
-        if ids is None or not right: continue
-        if isinstance(ids, str): raise ValueError(f"mean_ap: query {q!r} has the text {ids[:40]!r}; must be a list of ids")
+        if ids is None or not right:
+            continue
+        if isinstance(ids, str):
+            raise ValueError(f"mean_ap: query {q!r} has the text {ids[:40]!r}; must be a list of ids")
         ids = ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
         found = list(compress(range(k), map(right.__contains__, ids)))
-        if len(found) > 1: found = sorted({ids[i]: i for i in reversed(found)}.values())        # a repeated id counts where it stands first
+        if len(found) > 1:
+            found = sorted(
+                {ids[i]: i for i in reversed(found)}.values()
+            )  # a repeated id counts where it stands first
         total += sum([n / (i + 1) for n, i in enumerate(found, 1)]) / min(len(right), k)
     return float(total / counted)
 
-def query_scores(metric: str,     # R@N or mAP@N
-                 ids: np.ndarray, # int [q, k] database rows, best first, -1 for none
-                 positives,       # for each query an array of right rows
-                ) -> np.ndarray:  # float64 [q]
+
+def query_scores(
+    metric: str,  # R@N or mAP@N
+    ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
+    positives,  # for each query an array of right rows
+) -> np.ndarray:  # float64 [q]
     "What each query adds to a metric, whose value is the mean: for R@N whether it is found, for mAP@N its average precision. Raises `ValueError` for another metric, or an N beyond what was searched."
     kind, _, n = metric.partition("@")
-    if kind not in ("R", "mAP") or not n.isdigit() or int(n) < 1: raise ValueError(f"metric={metric!r}: must be R@N or mAP@N, such as R@1 or mAP@100")
+    if kind not in ("R", "mAP") or not n.isdigit() or int(n) < 1:
+        raise ValueError(f"metric={metric!r}: must be R@N or mAP@N, such as R@1 or mAP@100")
     n, h = int(n), hits(ids, positives)
-    if kind == "mAP": return average_precision(h, np.array([len(p) for p in positives]), n)
-    if n > h.shape[1]: raise ValueError(f"metric={metric!r}: only the {h.shape[1]} nearest were searched")
+    if kind == "mAP":
+        return average_precision(h, np.array([len(p) for p in positives]), n)
+    if n > h.shape[1]:
+        raise ValueError(f"metric={metric!r}: only the {h.shape[1]} nearest were searched")
     return h[:, :n].any(1).astype(float)
 
 # %% ../../nbs/search/02_metrics.ipynb #f49bb021
@@ -117,61 +161,92 @@ def _rows(path, column, more=(), queries=None):
     t = read_csv(path, ["id", column, *more], only=True)
     ids, seen = t["id"].to_list(), {}
     for i, q in enumerate(ids):
-        if not q: raise ValueError(f"{path}: row {i + 2} has no id")
-        if q in seen: raise ValueError(f"{path}: row {i + 2} repeats the query {q!r} of row {seen[q] + 2}")
-        if queries is not None and q not in queries: raise ValueError(f"{path}: row {i + 2} names the query {q!r}, which is not in the solution")
+        if not q:
+            raise ValueError(f"{path}: row {i + 2} has no id")
+        if q in seen:
+            raise ValueError(f"{path}: row {i + 2} repeats the query {q!r} of row {seen[q] + 2}")
+        if queries is not None and q not in queries:
+            raise ValueError(f"{path}: row {i + 2} names the query {q!r}, which is not in the solution")
         seen[q] = i
     return ids, *(t[c].fill_null("").to_list() for c in (column, *more))
 
-def read_solution(path,          # id,landmarks,Usage or id,images,Usage
-                  usage=("Public", "Private"),   # queries of another usage are ignored
-                 ) -> dict:      # query id -> set of text, empty for none, None for ignored
+
+def read_solution(
+    path,  # id,landmarks,Usage or id,images,Usage
+    usage=("Public", "Private"),  # queries of another usage are ignored
+) -> dict:  # query id -> set of text, empty for none, None for ignored
     "A challenge's solution. Raises `ValueError` naming the row."
     column = "images" if "images" in read_csv(path, ["id"]).columns else "landmarks"
     usage, out = {usage} if isinstance(usage, str) else set(usage), {}
-    if odd := usage - {"Public", "Private"}: raise ValueError(f"usage={odd.pop()!r}: must be Public, Private or both")
+    if odd := usage - {"Public", "Private"}:
+        raise ValueError(f"usage={odd.pop()!r}: must be Public, Private or both")
     for i, (q, right, use) in enumerate(zip(*_rows(path, column, ["Usage"]))):
-        if use not in ("Public", "Private", "Ignored"): raise ValueError(f"{path}: row {i + 2} has the Usage {use!r}; must be Public, Private or Ignored")
+        if use not in ("Public", "Private", "Ignored"):
+            raise ValueError(f"{path}: row {i + 2} has the Usage {use!r}; must be Public, Private or Ignored")
         out[q] = set(right.split()) if use in usage and right != "None" else None
     return out
 
-def read_recognition(path, queries=None) -> dict:   # query id -> (label, confidence) or None
+
+def read_recognition(path, queries=None) -> dict:  # query id -> (label, confidence) or None
     "A recognition submission, `id,landmarks`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row."
     out = {}
     for i, (q, answer) in enumerate(zip(*_rows(path, "landmarks", queries=queries))):
         try:
             label, conf = answer.split() if answer.strip() else (None, 0)
-            conf = float(conf); assert conf == conf
-        except (ValueError, AssertionError): raise ValueError(f"{path}: row {i + 2} has the answer {answer!r}; must be a landmark and a confidence ('123 0.5'), or empty") from None
+            conf = float(conf)
+            assert conf == conf
+        except (ValueError, AssertionError):
+            raise ValueError(
+                f"{path}: row {i + 2} has the answer {answer!r}; must be a landmark and a confidence ('123 0.5'), or empty"
+            ) from None
         out[q] = None if label is None else (label, conf)
     return out
 
-def read_retrieval(path, k: int = 100, queries=None) -> dict:   # query id -> list of index ids, best first
+
+def read_retrieval(path, k: int = 100, queries=None) -> dict:  # query id -> list of index ids, best first
     "A retrieval submission, `id,images`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row, also for one with more than k images."
     out = {}
     for i, (q, answer) in enumerate(zip(*_rows(path, "images", queries=queries))):
         out[q] = answer.split()
-        if len(out[q]) > k: raise ValueError(f"{path}: row {i + 2} has {len(out[q])} images; at most {k} may be handed in")
+        if len(out[q]) > k:
+            raise ValueError(f"{path}: row {i + 2} has {len(out[q])} images; at most {k} may be handed in")
     return out
+
 
 def write_submission(path, predictions: dict, queries=None, kind: str | None = None):
     """Write predictions as the challenge wants them: `id,landmarks` for answers with a confidence, `id,images` for lists of ids.
     `queries`: all that must have a row; `kind`: recognition or retrieval, by default what the first answer is.
     Raises `ValueError` naming a query, label or id that a csv row cannot hold, before anything is written."""
     queries = list(predictions if queries is None else queries)
-    if len(set(queries)) < len(queries): raise ValueError("write_submission: a query stands in the list twice")
-    if odd := set(predictions) - set(queries): raise ValueError(f"write_submission: {len(odd)} predictions are for queries that are not in the list, such as {min(odd, key=str)!r}")
-    if kind not in (None, "recognition", "retrieval"): raise ValueError(f"write_submission: kind={kind!r} must be recognition or retrieval")
+    if len(set(queries)) < len(queries):
+        raise ValueError("write_submission: a query stands in the list twice")
+    if odd := set(predictions) - set(queries):
+        raise ValueError(
+            f"write_submission: {len(odd)} predictions are for queries that are not in the list, such as {min(odd, key=str)!r}"
+        )
+    if kind not in (None, "recognition", "retrieval"):
+        raise ValueError(f"write_submission: kind={kind!r} must be recognition or retrieval")
     some = next((p for p in predictions.values() if p), ())
-    recognition = kind == "recognition" if kind else isinstance(some, tuple) and len(some) == 2 and not isinstance(some[1], str)
+    recognition = (
+        kind == "recognition"
+        if kind
+        else isinstance(some, tuple) and len(some) == 2 and not isinstance(some[1], str)
+    )
+
     def clean(q, x):
         x = str(x)
-        if not x or any(c in x for c in ' ,"\n\r\t'): raise ValueError(f"write_submission: query {q!r}: {x!r} cannot stand in a submission")
+        if not x or any(c in x for c in ' ,"\n\r\t'):
+            raise ValueError(f"write_submission: query {q!r}: {x!r} cannot stand in a submission")
         return x
+
     def row(q):
         p = predictions.get(q)
-        if p is None: return ""
-        if recognition and float(p[1]) != float(p[1]): raise ValueError(f"write_submission: query {q!r} has a confidence that is no number")
+        if p is None:
+            return ""
+        if recognition and float(p[1]) != float(p[1]):
+            raise ValueError(f"write_submission: query {q!r} has a confidence that is no number")
         return f"{clean(q, p[0])} {float(p[1]):.8g}" if recognition else " ".join(clean(q, x) for x in p)
+
     text = "".join(f"{clean(q, q)},{row(q)}\n" for q in queries)
-    with atomic_path(path) as tmp: tmp.write_text(("id,landmarks\n" if recognition else "id,images\n") + text, encoding="utf-8")
+    with atomic_path(path) as tmp:
+        tmp.write_text(("id,landmarks\n" if recognition else "id,images\n") + text, encoding="utf-8")

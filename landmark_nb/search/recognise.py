@@ -7,92 +7,164 @@ __all__ = ['vote', 'nearest_cosines', 'penalise', 'zero_nonlandmarks', 'count_pe
            'Evidence', 'gather', 'penalised', 'recognise']
 
 # %% ../../nbs/search/04_recognise.ipynb #256cea80
-import numpy as np
-
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..config import Config, knob
 from ..core import Ranking
 
 # %% ../../nbs/search/04_recognise.ipynb #e4b1c05d
-def vote(ranking: Ranking,       # of the training images, at least k columns or fewer
-         labels: np.ndarray,     # int64 [n] of the training images, 0 or more
-         k: int = 5,
-         a: float = 1.,          # exponent of the similarity; negative similarities count 0 where it is not 1
-         b: float = 0.,          # exponent of the class score
-         classes=None,           # int64 [q, j] and
-         class_scores=None,      # float32 [q, j]: the head's short list, needed where b is not 0
-         floor: float = 1e-8,    # score of a class that is not in it
-        ) -> tuple:              # int64 [q] label (-1: none) and float64 [q] confidence
+def vote(
+    ranking: Ranking,  # of the training images, at least k columns or fewer
+    labels: np.ndarray,  # int64 [n] of the training images, 0 or more
+    k: int = 5,
+    a: float = 1.0,  # exponent of the similarity; negative similarities count 0 where it is not 1
+    b: float = 0.0,  # exponent of the class score
+    classes=None,  # int64 [q, j] and
+    class_scores=None,  # float32 [q, j]: the head's short list, needed where b is not 0
+    floor: float = 1e-8,  # score of a class that is not in it
+) -> tuple:  # int64 [q] label (-1: none) and float64 [q] confidence
     "The label that the k nearest training images and the head agree on best. Costs O(q k^2). Of equal confidences the better-ranked label wins."
-    if k < 1: raise ValueError(f"vote: k={k} must be at least 1")
-    if len(ranking) > 8192:                                                     # memory is O(q k^2): by blocks
-        part = lambda a, i: None if a is None else a[i:i + 8192]
-        return tuple(map(np.concatenate, zip(*(vote(Ranking(part(ranking.ids, i), part(ranking.scores, i)), labels, k, a, b, part(classes, i), part(class_scores, i), floor) for i in range(0, len(ranking), 8192)))))
+    if k < 1:
+        raise ValueError(f"vote: k={k} must be at least 1")
+    if len(ranking) > 8192:  # memory is O(q k^2): by blocks
+        part = lambda a, i: None if a is None else a[i : i + 8192]
+        return tuple(
+            map(
+                np.concatenate,
+                zip(
+                    *(
+                        vote(
+                            Ranking(part(ranking.ids, i), part(ranking.scores, i)),
+                            labels,
+                            k,
+                            a,
+                            b,
+                            part(classes, i),
+                            part(class_scores, i),
+                            floor,
+                        )
+                        for i in range(0, len(ranking), 8192)
+                    )
+                ),
+            )
+        )
     labels = np.asarray(labels)
-    if np.isnan(ranking.scores).any(): raise ValueError(f"vote: query {int(np.argwhere(np.isnan(ranking.scores))[0][0])} has a score that is NaN")
+    if np.isnan(ranking.scores).any():
+        raise ValueError(
+            f"vote: query {int(np.argwhere(np.isnan(ranking.scores))[0][0])} has a score that is NaN"
+        )
     ids, sim = ranking.ids[:, :k], ranking.scores[:, :k].astype(np.float64)
-    if ids.size and ids.max() >= len(labels): raise ValueError(f"vote: the ranking names row {ids.max()}, but there are {len(labels)} labels")
-    if not ids.shape[1] or not len(labels): return np.full(len(ids), -1), np.zeros(len(ids))
+    if ids.size and ids.max() >= len(labels):
+        raise ValueError(f"vote: the ranking names row {ids.max()}, but there are {len(labels)} labels")
+    if not ids.shape[1] or not len(labels):
+        return np.full(len(ids), -1), np.zeros(len(ids))
     said = np.where(ids >= 0, labels[ids.clip(0)], -1)
     sim = np.where(said >= 0, sim, 0)
-    weight = sim if a == 1 else np.maximum(sim, 0) ** a                     # a penalised similarity below 0 still counts, and still ranks, where no power is taken
+    weight = (
+        sim if a == 1 else np.maximum(sim, 0) ** a
+    )  # a penalised similarity below 0 still counts, and still ranks, where no power is taken
     if b:
-        if classes is None or class_scores is None: raise ValueError(f"vote: b={b:g} needs classes and class_scores; give them, or b=0")
+        if classes is None or class_scores is None:
+            raise ValueError(f"vote: b={b:g} needs classes and class_scores; give them, or b=0")
         classes, class_scores = np.asarray(classes), np.asarray(class_scores, np.float64)
-        if classes.ndim != 2 or len(classes) != len(ids) or classes.shape != class_scores.shape: raise ValueError(f"vote: classes {classes.shape} and class_scores {class_scores.shape} must both be [{len(ids)}, classes a query]")
-        if not np.isfinite(class_scores).all(): raise ValueError(f"vote: query {int(np.argwhere(~np.isfinite(class_scores))[0][0])} has a class score that is not finite")
+        if classes.ndim != 2 or len(classes) != len(ids) or classes.shape != class_scores.shape:
+            raise ValueError(
+                f"vote: classes {classes.shape} and class_scores {class_scores.shape} must both be [{len(ids)}, classes a query]"
+            )
+        if not np.isfinite(class_scores).all():
+            raise ValueError(
+                f"vote: query {int(np.argwhere(~np.isfinite(class_scores))[0][0])} has a class score that is not finite"
+            )
         hit = said[:, :, None] == classes[:, None, :]
-        weight = weight * np.where(hit.any(2), np.maximum((hit * np.asarray(class_scores, np.float64)[:, None, :]).sum(2), floor), floor) ** b
+        weight = (
+            weight
+            * np.where(
+                hit.any(2),
+                np.maximum((hit * np.asarray(class_scores, np.float64)[:, None, :]).sum(2), floor),
+                floor,
+            )
+            ** b
+        )
     conf = np.where(said >= 0, ((said[:, :, None] == said[:, None, :]) * weight[:, None, :]).sum(2), -np.inf)
     best = conf.argmax(1)
     rows = np.arange(len(ids))
     return said[rows, best], np.where(said[rows, best] >= 0, conf[rows, best], 0)
 
 # %% ../../nbs/search/04_recognise.ipynb #e112fd11
-def nearest_cosines(x, others, k: int, index: str = "exact") -> np.ndarray:   # float32 [n, k], falling; -inf where there are fewer
+def nearest_cosines(
+    x, others, k: int, index: str = "exact"
+) -> np.ndarray:  # float32 [n, k], falling; -inf where there are fewer
     "Each descriptor's k highest cosines to a set of others. One search."
     from landmark_nb.search.knn import knn
-    return np.concatenate([knn(np.asarray(x[i:i + 8192], np.float32), others, k, index).scores for i in range(0, len(x), 8192)])
 
-def penalise(ranking: Ranking,        # of the training photographs
-             of_rows,                 # float [n]: what each training photograph loses
-             of_queries=0.,           # float [q]: what each query loses
-            ) -> Ranking:
+    return np.concatenate(
+        [
+            knn(np.asarray(x[i : i + 8192], np.float32), others, k, index).scores
+            for i in range(0, len(x), 8192)
+        ]
+    )
+
+
+def penalise(
+    ranking: Ranking,  # of the training photographs
+    of_rows,  # float [n]: what each training photograph loses
+    of_queries=0.0,  # float [q]: what each query loses
+) -> Ranking:
     "Subtract from the similarities, and sort again. Of equal scores the better-ranked comes first."
     loss = np.asarray(of_rows, np.float32)
-    if ranking.ids.size and ranking.ids.max() >= len(loss): raise ValueError(f"penalise: the ranking names row {ranking.ids.max()}, but there are {len(loss)} penalties")
-    if not np.isfinite(loss).all(): raise ValueError(f"penalise: row {int(np.flatnonzero(~np.isfinite(loss))[0])} has a penalty that is not finite")
+    if ranking.ids.size and ranking.ids.max() >= len(loss):
+        raise ValueError(
+            f"penalise: the ranking names row {ranking.ids.max()}, but there are {len(loss)} penalties"
+        )
+    if not np.isfinite(loss).all():
+        raise ValueError(
+            f"penalise: row {int(np.flatnonzero(~np.isfinite(loss))[0])} has a penalty that is not finite"
+        )
     q = np.asarray(of_queries, np.float32)
-    if q.ndim and q.shape != (len(ranking),): raise ValueError(f"penalise: penalties for {len(q)} queries, but the ranking has {len(ranking)}")
-    if not np.isfinite(q).all() or np.isnan(ranking.scores).any(): raise ValueError("penalise: a query has a penalty or a score that is not a number")
+    if q.ndim and q.shape != (len(ranking),):
+        raise ValueError(f"penalise: penalties for {len(q)} queries, but the ranking has {len(ranking)}")
+    if not np.isfinite(q).all() or np.isnan(ranking.scores).any():
+        raise ValueError("penalise: a query has a penalty or a score that is not a number")
     q = np.broadcast_to(q, len(ranking))[:, None]
     s = np.where(ranking.ids >= 0, ranking.scores - loss[ranking.ids.clip(0)] - q, -np.inf).astype(np.float32)
     order = np.argsort(-s, 1, kind="stable")
     return Ranking(np.take_along_axis(ranking.ids, order, 1), np.take_along_axis(s, order, 1))
 
-def zero_nonlandmarks(confidence, cosines, k: int = 5, threshold: float = .5) -> np.ndarray:
+
+def zero_nonlandmarks(confidence, cosines, k: int = 5, threshold: float = 0.5) -> np.ndarray:
     "Confidence 0 for queries whose k highest cosines (float [q, >= k], falling) to photographs without a landmark are all above the threshold."
     c = np.asarray(cosines)
-    if c.ndim != 2 or c.shape[1] < k: raise ValueError(f"zero_nonlandmarks: k={k} cosines a query are needed, {c.shape} were given")
-    if k < 1: raise ValueError(f"zero_nonlandmarks: k={k} must be at least 1")
+    if c.ndim != 2 or c.shape[1] < k:
+        raise ValueError(f"zero_nonlandmarks: k={k} cosines a query are needed, {c.shape} were given")
+    if k < 1:
+        raise ValueError(f"zero_nonlandmarks: k={k} must be at least 1")
     return np.where(c[:, k - 1] > threshold, 0, confidence)
 
 # %% ../../nbs/search/04_recognise.ipynb #dbec750f
-def count_penalties(labels, gamma: float, counts=None) -> np.ndarray:   # float32 [n]
+def count_penalties(labels, gamma: float, counts=None) -> np.ndarray:  # float32 [n]
     "What each training photograph loses for its class's count: gamma log(n_c) / log(n_max). `counts` [classes]; by default counted from the labels."
     labels = np.asarray(labels)
-    if labels.size and labels.min() < 0: raise ValueError(f"count_penalties: row {int(labels.argmin())} has the label {labels.min()}; training photographs have labels from 0")
+    if labels.size and labels.min() < 0:
+        raise ValueError(
+            f"count_penalties: row {int(labels.argmin())} has the label {labels.min()}; training photographs have labels from 0"
+        )
     n = np.bincount(labels) if counts is None else np.asarray(counts)
     top = np.log(max(n.max(), 2))
     return (gamma * np.log(np.maximum(n[labels], 1)) / top).astype(np.float32)
 
-def demote(labels, confidence, above: int = 30, factor: float = 0.) -> np.ndarray:
+
+def demote(labels, confidence, above: int = 30, factor: float = 0.0) -> np.ndarray:
     "Confidences times `factor` for labels that are answered more often than `above`."
     labels = np.asarray(labels)
-    if above < 0: raise ValueError(f"demote: above={above} must be at least 0")
-    n = np.bincount(labels.clip(0), minlength=1) - np.bincount(np.zeros((labels < 0).sum(), int), minlength=max(labels.max(initial=0) + 1, 1))
+    if above < 0:
+        raise ValueError(f"demote: above={above} must be at least 0")
+    n = np.bincount(labels.clip(0), minlength=1) - np.bincount(
+        np.zeros((labels < 0).sum(), int), minlength=max(labels.max(initial=0) + 1, 1)
+    )
     return np.where((labels >= 0) & (n[labels.clip(0)] > above), np.asarray(confidence) * factor, confidence)
+
 
 def abstain(labels, confidence, below: float) -> np.ndarray:
     "Labels, -1 where the confidence is below a threshold: no answer."
@@ -102,47 +174,84 @@ def abstain(labels, confidence, below: float) -> np.ndarray:
 @dataclass(frozen=True)
 class RecogniseConfig(Config):
     "The rules of the paper's section 4.2, and two more. The defaults switch all of them off but the vote."
+
     k: int = knob(5, "nearest training photographs that vote", 1, 50)
-    a: float = knob(1., "exponent of the similarity", 0, 16)
-    b: float = knob(0., "exponent of the head's class score; 0: the head is not asked", 0, 16)
-    row_loss: float = knob(0., "times B_j: what training photographs lose for looking like no landmark", 0, 2)
-    query_loss: float = knob(0., "times C_i: what queries lose for it", 0, 2)
-    zero_above: float = knob(1., "confidence 0 where the 5 highest cosines to photographs without a landmark are all above this; 1: never", -1, 1)
-    count: float = knob(0., "gamma of the count penalty", 0, 1)
-    demote_above: int = knob(0, "labels that are answered more often than this get confidence 0; 0: none does", 0)
-    below: float = knob(0., "no answer below this confidence", 0)
+    a: float = knob(1.0, "exponent of the similarity", 0, 16)
+    b: float = knob(0.0, "exponent of the head's class score; 0: the head is not asked", 0, 16)
+    row_loss: float = knob(
+        0.0, "times B_j: what training photographs lose for looking like no landmark", 0, 2
+    )
+    query_loss: float = knob(0.0, "times C_i: what queries lose for it", 0, 2)
+    zero_above: float = knob(
+        1.0,
+        "confidence 0 where the 5 highest cosines to photographs without a landmark are all above this; 1: never",
+        -1,
+        1,
+    )
+    count: float = knob(0.0, "gamma of the count penalty", 0, 1)
+    demote_above: int = knob(
+        0, "labels that are answered more often than this get confidence 0; 0: none does", 0
+    )
+    below: float = knob(0.0, "no answer below this confidence", 0)
+
 
 @dataclass(frozen=True)
 class Evidence:
     "What the rules look at."
-    ranking: Ranking           # [q, w] nearest training photographs, w at least the largest k
-    labels: np.ndarray         # int64 [n] of the training photographs
-    row_means: np.ndarray      # float32 [n]: B_j
-    query_means: np.ndarray    # float32 [q]: C_i
-    query_cosines: np.ndarray  # float32 [q, 5]: to photographs without a landmark, falling
-    classes: np.ndarray        # int64 [q, j] the head's short list
-    class_scores: np.ndarray   # float32 [q, j]
 
-def gather(queries, train, labels, nonlandmarks, classes, class_scores, width: int = 50, index: str = "exact") -> Evidence:
+    ranking: Ranking  # [q, w] nearest training photographs, w at least the largest k
+    labels: np.ndarray  # int64 [n] of the training photographs
+    row_means: np.ndarray  # float32 [n]: B_j
+    query_means: np.ndarray  # float32 [q]: C_i
+    query_cosines: np.ndarray  # float32 [q, 5]: to photographs without a landmark, falling
+    classes: np.ndarray  # int64 [q, j] the head's short list
+    class_scores: np.ndarray  # float32 [q, j]
+
+
+def gather(
+    queries, train, labels, nonlandmarks, classes, class_scores, width: int = 50, index: str = "exact"
+) -> Evidence:
     "Search once for everything that the rules look at. Costs three searches."
     from landmark_nb.search.knn import knn
-    if len(nonlandmarks) < 5: raise ValueError(f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed (B_j is a mean over 5, C_i over 10 or as many as there are)")
+
+    if len(nonlandmarks) < 5:
+        raise ValueError(
+            f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed (B_j is a mean over 5, C_i over 10 or as many as there are)"
+        )
     near = nearest_cosines(queries, nonlandmarks, 10, index)
     mean = lambda a: np.where(np.isfinite(a), a, 0).sum(1) / np.maximum(np.isfinite(a).sum(1), 1)
-    return Evidence(knn(np.asarray(queries, np.float32), train, width, index), np.asarray(labels), mean(nearest_cosines(train, nonlandmarks, 5, index)), mean(near), near[:, :5], np.asarray(classes), np.asarray(class_scores))
+    return Evidence(
+        knn(np.asarray(queries, np.float32), train, width, index),
+        np.asarray(labels),
+        mean(nearest_cosines(train, nonlandmarks, 5, index)),
+        mean(near),
+        near[:, :5],
+        np.asarray(classes),
+        np.asarray(class_scores),
+    )
 
-def penalised(e: Evidence, cfg, rows=slice(None)) -> Ranking:   # of some of the queries, by default of all
+
+def penalised(e: Evidence, cfg, rows=slice(None)) -> Ranking:  # of some of the queries, by default of all
     "The nearest training photographs after the penalties that are switched on."
     r = Ranking(e.ranking.ids[rows], e.ranking.scores[rows])
-    if not (cfg.row_loss or cfg.query_loss or cfg.count): return r
+    if not (cfg.row_loss or cfg.query_loss or cfg.count):
+        return r
     loss = cfg.row_loss * e.row_means + (count_penalties(e.labels, cfg.count) if cfg.count else 0)
     return penalise(r, loss, cfg.query_loss * e.query_means[rows])
 
-def recognise(e: Evidence, cfg: RecogniseConfig = RecogniseConfig()) -> tuple:   # int64 [q] labels (-1: no answer), float32 [q] confidence
+
+def recognise(
+    e: Evidence, cfg: RecogniseConfig = RecogniseConfig()
+) -> tuple:  # int64 [q] labels (-1: no answer), float32 [q] confidence
     "Answers by the rules that are switched on, in this order: penalties, vote, zeroing, demotion, silence."
-    if cfg.k > e.ranking.ids.shape[1]: raise ValueError(f"recognise: k={cfg.k}, but only {e.ranking.ids.shape[1]} nearest training photographs were searched")
+    if cfg.k > e.ranking.ids.shape[1]:
+        raise ValueError(
+            f"recognise: k={cfg.k}, but only {e.ranking.ids.shape[1]} nearest training photographs were searched"
+        )
     r = penalised(e, cfg)
     labels, conf = vote(r, e.labels, cfg.k, cfg.a, cfg.b, e.classes, e.class_scores)
-    if cfg.zero_above < 1: conf = zero_nonlandmarks(conf, e.query_cosines, 5, cfg.zero_above)
-    if cfg.demote_above: conf = demote(labels, conf, cfg.demote_above)
+    if cfg.zero_above < 1:
+        conf = zero_nonlandmarks(conf, e.query_cosines, 5, cfg.zero_above)
+    if cfg.demote_above:
+        conf = demote(labels, conf, cfg.demote_above)
     return abstain(labels, conf, cfg.below), conf

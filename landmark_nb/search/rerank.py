@@ -23,17 +23,26 @@ def _select(scores, order, top, out_pos):
     if top < n:
         cut = -np.partition(-scores, top - 1)[top - 1]
         above, m = 0, 0
-        for i in range(n): above += scores[i] > cut
+        for i in range(n):
+            above += scores[i] > cut
         ties = top - above
         for i in range(n):
-            if scores[i] > cut: order[m] = i; m += 1
-            elif scores[i] == cut and ties > 0: order[m] = i; m += 1; ties -= 1
+            if scores[i] > cut:
+                order[m] = i
+                m += 1
+            elif scores[i] == cut and ties > 0:
+                order[m] = i
+                m += 1
+                ties -= 1
     else:
         m = n
-        for i in range(n): order[i] = i
+        for i in range(n):
+            order[i] = i
     by = np.argsort(-scores[order[:m]], kind="mergesort")
-    for i in range(m): out_pos[i] = order[by[i]]
+    for i in range(m):
+        out_pos[i] = order[by[i]]
     return m
+
 
 @njit(cache=True, nogil=True)
 def _score(ids, sim, qc, qp, ic, ip, boost, penalty, out):
@@ -42,19 +51,25 @@ def _score(ids, sim, qc, qp, ic, ip, boost, penalty, out):
     v = np.zeros(K, np.float32)
     for j in range(J):
         if qc[j] >= 0:
-            for k in range(K): v[k] += qp[j] * penalty[j, k]
+            for k in range(K):
+                v[k] += qp[j] * penalty[j, k]
     for c in range(len(ids)):
         i = ids[c]
-        if i < 0: out[c] = -np.inf; continue
+        if i < 0:
+            out[c] = -np.inf
+            continue
         s = sim[c]
         for k in range(K):
             a = ic[i, k]
-            if a < 0: continue
+            if a < 0:
+                continue
             q = ip[i, k]
             s -= v[k] * q
             for j in range(J):
-                if qc[j] == a: s += (boost[j, k] + penalty[j, k]) * qp[j] * q
+                if qc[j] == a:
+                    s += (boost[j, k] + penalty[j, k]) * qp[j] * q
         out[c] = s
+
 
 @njit(cache=True, nogil=True, parallel=True)
 def _soft(ids, sim, qc, qp, ic, ip, boost, penalty, top, out_ids, out_sim):
@@ -63,101 +78,176 @@ def _soft(ids, sim, qc, qp, ic, ip, boost, penalty, top, out_ids, out_sim):
         s, order, pos = np.empty(w, np.float32), np.empty(w, np.int64), np.empty(top, np.int64)
         _score(ids[q], sim[q], qc[q], qp[q], ic, ip, boost, penalty, s)
         m = _select(s, order, top, pos)
-        for i in range(m): out_ids[q, i] = ids[q, pos[i]]; out_sim[q, i] = s[pos[i]]
+        for i in range(m):
+            out_ids[q, i] = ids[q, pos[i]]
+            out_sim[q, i] = s[pos[i]]
+
 
 @njit(cache=True, nogil=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
 def _soft_3x3(ids, sim, qc, qp, packed, both, penalty, top, out_ids, out_sim):
     "`_soft` for three classes each, unrolled. `packed` float32 [n, 8] holds an index photograph's classes and confidences in half a cache line, because fetching them is what takes the time."
     n, w = ids.shape
     for q in prange(n):
-        s, order, pos, near = np.empty(w, np.float32), np.empty(w, np.int64), np.empty(top, np.int64), np.empty((w, 6), np.float32)
-        for c in range(w):                                       # fetched first, so that many are under way at a time
+        s, order, pos, near = (
+            np.empty(w, np.float32),
+            np.empty(w, np.int64),
+            np.empty(top, np.int64),
+            np.empty((w, 6), np.float32),
+        )
+        for c in range(w):  # fetched first, so that many are under way at a time
             i = max(ids[q, c], 0)
-            for k in range(6): near[c, k] = packed[i, k]
+            for k in range(6):
+                near[c, k] = packed[i, k]
         c0, c1, c2, p0, p1, p2 = qc[q, 0], qc[q, 1], qc[q, 2], qp[q, 0], qp[q, 1], qp[q, 2]
         v = np.zeros(3, np.float32)
-        for k in range(3): v[k] = p0 * penalty[0, k] + p1 * penalty[1, k] + p2 * penalty[2, k]
+        for k in range(3):
+            v[k] = p0 * penalty[0, k] + p1 * penalty[1, k] + p2 * penalty[2, k]
         for c in range(w):
             t = sim[q, c]
             for k in range(3):
                 a = near[c, k]
-                g = (p0 * both[0, k] if a == c0 else np.float32(0)) + (p1 * both[1, k] if a == c1 else np.float32(0)) + (p2 * both[2, k] if a == c2 else np.float32(0))
+                g = (
+                    (p0 * both[0, k] if a == c0 else np.float32(0))
+                    + (p1 * both[1, k] if a == c1 else np.float32(0))
+                    + (p2 * both[2, k] if a == c2 else np.float32(0))
+                )
                 t += near[c, 3 + k] * (g - v[k])
             s[c] = t if ids[q, c] >= 0 else -np.inf
         m = _select(s, order, top, pos)
-        for i in range(m): out_ids[q, i] = ids[q, pos[i]]; out_sim[q, i] = s[pos[i]]
+        for i in range(m):
+            out_ids[q, i] = ids[q, pos[i]]
+            out_sim[q, i] = s[pos[i]]
+
 
 def check_predictions(name: str, classes, conf, rows: int, n_classes: int | None = None) -> tuple:
     "int32 [rows, j] and float32 [rows, j]. Raises `ValueError` naming the row of a class that is none or a confidence outside [0, 1]."
     c, p = np.asarray(classes), np.asarray(conf)
-    if c.ndim == 1: c, p = c[:, None], (p[:, None] if p.ndim == 1 else p)
-    if c.ndim != 2 or c.shape != p.shape: raise ValueError(f"{name}: classes {np.shape(classes)} and confidences {np.shape(conf)} must both be [rows, classes a row]")
-    if len(c) != rows: raise ValueError(f"{name}: predictions for {len(c)} photographs, but there are {rows}; a photograph without one has the class -1")
-    if c.dtype.kind not in "iu": raise ValueError(f"{name}: classes must be integers, not {c.dtype}")
+    if c.ndim == 1:
+        c, p = c[:, None], (p[:, None] if p.ndim == 1 else p)
+    if c.ndim != 2 or c.shape != p.shape:
+        raise ValueError(
+            f"{name}: classes {np.shape(classes)} and confidences {np.shape(conf)} must both be [rows, classes a row]"
+        )
+    if len(c) != rows:
+        raise ValueError(
+            f"{name}: predictions for {len(c)} photographs, but there are {rows}; a photograph without one has the class -1"
+        )
+    if c.dtype.kind not in "iu":
+        raise ValueError(f"{name}: classes must be integers, not {c.dtype}")
     bad = (c < -1) | (c >= (2**31 - 1 if n_classes is None else n_classes))
-    if bad.any(): r, k = np.argwhere(bad)[0]; raise ValueError(f"{name}: row {r} has the class {c[r, k]}; must be from -1 (none) to {'2^31 - 2' if n_classes is None else n_classes - 1}")
+    if bad.any():
+        r, k = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{name}: row {r} has the class {c[r, k]}; must be from -1 (none) to {'2^31 - 2' if n_classes is None else n_classes - 1}"
+        )
     bad = ~((p >= 0) & (p <= 1)) & (c >= 0)
-    if bad.any(): r, k = np.argwhere(bad)[0]; raise ValueError(f"{name}: row {r} has the confidence {p[r, k]}; must be from 0 to 1 (clip cosines to that)")
+    if bad.any():
+        r, k = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{name}: row {r} has the confidence {p[r, k]}; must be from 0 to 1 (clip cosines to that)"
+        )
     return np.ascontiguousarray(c, np.int32), np.ascontiguousarray(np.where(c >= 0, p, 0), np.float32)
+
 
 def check_ranking(name: str, r: Ranking, rows: int):
     "Raises `ValueError` for a ranking of other rows, or with scores that are NaN where there is a candidate."
-    if r.ids.size and (r.ids.max() >= rows or r.ids.min() < -1): q, k = np.argwhere((r.ids >= rows) | (r.ids < -1))[0]; raise ValueError(f"{name}: query {q} has the candidate {r.ids[q, k]}; must be from -1 (none) to {rows - 1}")
-    if np.isnan(r.scores).any(): raise ValueError(f"{name}: query {int(np.argwhere(np.isnan(r.scores))[0][0])} has a score that is NaN")
+    if r.ids.size and (r.ids.max() >= rows or r.ids.min() < -1):
+        q, k = np.argwhere((r.ids >= rows) | (r.ids < -1))[0]
+        raise ValueError(
+            f"{name}: query {q} has the candidate {r.ids[q, k]}; must be from -1 (none) to {rows - 1}"
+        )
+    if np.isnan(r.scores).any():
+        raise ValueError(
+            f"{name}: query {int(np.argwhere(np.isnan(r.scores))[0][0])} has a score that is NaN"
+        )
+
 
 def check_table(name: str, table, j: int, k: int) -> np.ndarray:
     t = np.asarray(table, np.float32)
-    if t.ndim == 0: t = np.full((j, k), t, np.float32)
-    if t.shape != (j, k): raise ValueError(f"{name}: a table of {' x '.join(map(str, t.shape))}, but queries have {j} classes and index photographs {k}; must be {j} x {k}")
-    if not np.isfinite(t).all(): raise ValueError(f"{name}: holds {t[~np.isfinite(t)][0]}; must be finite")
+    if t.ndim == 0:
+        t = np.full((j, k), t, np.float32)
+    if t.shape != (j, k):
+        raise ValueError(
+            f"{name}: a table of {' x '.join(map(str, t.shape))}, but queries have {j} classes and index photographs {k}; must be {j} x {k}"
+        )
+    if not np.isfinite(t).all():
+        raise ValueError(f"{name}: holds {t[~np.isfinite(t)][0]}; must be finite")
     return np.ascontiguousarray(t)
 
-def soft_labels(ranking: Ranking,        # [q, k] candidates
-                query_classes,           # int [q, J], -1 for none
-                query_conf,              # float [q, J] in [0, 1]
-                index_classes,           # int [n, K], -1 for none
-                index_conf,              # float [n, K] in [0, 1]
-                boost,                   # g [J, K]
-                penalty,                 # h [J, K]
-                top: int | None = None,  # best to keep; default: all
-                n_classes: int | None = None,   # classes must be below this, if given
-                device: str = "cpu",     # cuda: the same in PyTorch, on a GPU
-               ) -> Ranking:             # [q, top]
+
+def soft_labels(
+    ranking: Ranking,  # [q, k] candidates
+    query_classes,  # int [q, J], -1 for none
+    query_conf,  # float [q, J] in [0, 1]
+    index_classes,  # int [n, K], -1 for none
+    index_conf,  # float [n, K] in [0, 1]
+    boost,  # g [J, K]
+    penalty,  # h [J, K]
+    top: int | None = None,  # best to keep; default: all
+    n_classes: int | None = None,  # classes must be below this, if given
+    device: str = "cpu",  # cuda: the same in PyTorch, on a GPU
+) -> Ranking:  # [q, top]
     """The 2021 third place's post-processing of a ranking (section 4.1). O(k (K + J K) + k log top) a query; memory: the result, and one query a thread.
     Of equal scores the earlier candidate comes first. Raises `ValueError` naming the row of what is wrong."""
-    ic, ip = check_predictions("index", index_classes, index_conf, np.size(index_classes, 0) if np.ndim(index_classes) else 0, n_classes)
+    ic, ip = check_predictions(
+        "index",
+        index_classes,
+        index_conf,
+        np.size(index_classes, 0) if np.ndim(index_classes) else 0,
+        n_classes,
+    )
     qc, qp = check_predictions("queries", query_classes, query_conf, len(ranking), n_classes)
     check_ranking("ranking", ranking, len(ic))
-    g, h = check_table("boost", boost, qc.shape[1], ic.shape[1]), check_table("penalty", penalty, qc.shape[1], ic.shape[1])
+    g, h = (
+        check_table("boost", boost, qc.shape[1], ic.shape[1]),
+        check_table("penalty", penalty, qc.shape[1], ic.shape[1]),
+    )
     w = ranking.ids.shape[1]
     top = w if top is None else top
-    if top < 1 and w: raise ValueError(f"soft_labels: top={top} must be at least 1")
+    if top < 1 and w:
+        raise ValueError(f"soft_labels: top={top} must be at least 1")
     top = min(top, w)
-    if not w or not len(ranking) or not len(ic): return Ranking(ranking.ids[:, :top], ranking.scores[:, :top])
-    if device != "cpu": return _soft_torch(ranking, qc, qp, ic, ip, g, h, top, device)
+    if not w or not len(ranking) or not len(ic):
+        return Ranking(ranking.ids[:, :top], ranking.scores[:, :top])
+    if device != "cpu":
+        return _soft_torch(ranking, qc, qp, ic, ip, g, h, top, device)
     ids, sim = np.full((len(ranking), top), -1, np.int64), np.full((len(ranking), top), -np.inf, np.float32)
     candidates = np.ascontiguousarray(ranking.ids), np.ascontiguousarray(ranking.scores)
-    if g.shape == (3, 3) and max(qc.max(initial=0), ic.max(initial=0)) < 2**24:          # float32 holds such classes exactly; no prediction has the confidence 0
-        packed = np.zeros((len(ic), 8), np.float32); packed[:, :3], packed[:, 3:6] = ic, ip
+    if (
+        g.shape == (3, 3) and max(qc.max(initial=0), ic.max(initial=0)) < 2**24
+    ):  # float32 holds such classes exactly; no prediction has the confidence 0
+        packed = np.zeros((len(ic), 8), np.float32)
+        packed[:, :3], packed[:, 3:6] = ic, ip
         _soft_3x3(*candidates, qc.astype(np.float32), qp, packed, g + h, h, top, ids, sim)
-    else: _soft(*candidates, qc, qp, ic, ip, g, h, top, ids, sim)
+    else:
+        _soft(*candidates, qc, qp, ic, ip, g, h, top, ids, sim)
     return Ranking(np.where(np.isneginf(sim), -1, ids), sim)
+
 
 def _soft_torch(ranking, qc, qp, ic, ip, g, h, top, device, block=1 << 22):
     "`soft_labels` by blocks of queries on a device of PyTorch."
     import torch
+
     t = lambda a: torch.from_numpy(a).to(device)
     ic, ip, g, h = t(ic), t(ip), t(g), t(h)
     out_i, out_s, n = [], [], max(1, block // ranking.ids.shape[1])
     for b in range(0, len(ranking), n):
-        ids, sim, c, p = t(ranking.ids[b:b + n]), t(ranking.scores[b:b + n]), t(qc[b:b + n]), t(qp[b:b + n])
+        ids, sim, c, p = (
+            t(ranking.ids[b : b + n]),
+            t(ranking.scores[b : b + n]),
+            t(qc[b : b + n]),
+            t(qp[b : b + n]),
+        )
         a, q = ic[ids.clamp(min=0)], ip[ids.clamp(min=0)]
         s = sim - torch.einsum("nck,nk->nc", q, p @ h)
         for j in range(c.shape[1]):
-            s = s + ((a == c[:, j, None, None]) & (a >= 0)).mul(q).mul((g[j] + h[j]) * p[:, j, None, None]).sum(2)
+            s = s + ((a == c[:, j, None, None]) & (a >= 0)).mul(q).mul(
+                (g[j] + h[j]) * p[:, j, None, None]
+            ).sum(2)
         s = torch.where(ids < 0, -torch.inf, s)
         s, order = torch.sort(s, dim=1, descending=True, stable=True)
-        out_i.append(ids.gather(1, order)[:, :top].cpu().numpy()); out_s.append(s[:, :top].cpu().numpy())
+        out_i.append(ids.gather(1, order)[:, :top].cpu().numpy())
+        out_s.append(s[:, :top].cpu().numpy())
     ids, s = np.concatenate(out_i), np.concatenate(out_s)
     return Ranking(np.where(np.isneginf(s), -1, ids), s)
 
@@ -165,13 +255,14 @@ def _soft_torch(ranking, qc, qp, ic, ip, g, h, top, device, block=1 << 22):
 def winner_2021(j: int = 1, k: int = 1) -> tuple:
     "Boost and penalty [j, k] of the 2021 winner's rule; queries count with confidence 1, index photographs with the cosine to their class."
     g, h = np.zeros((j, k), np.float32), np.zeros((j, k), np.float32)
-    g[0, 0], h[0, 0] = 1., .1
+    g[0, 0], h[0, 0] = 1.0, 0.1
     return g, h
+
 
 def sort_2019(j: int = 1, k: int = 1) -> tuple:
     "Boost and penalty [j, k] of the 2019 winner's sort step, with all confidences 1: the same first class comes first. The boost is larger than any difference of cosines."
     g, h = np.zeros((j, k), np.float32), np.zeros((j, k), np.float32)
-    g[0, 0] = 4.
+    g[0, 0] = 4.0
     return g, h
 
 # %% ../../nbs/search/05_rerank.ipynb #89d29321
@@ -179,9 +270,11 @@ def inverted_file(index_classes, index_conf) -> tuple:
     "Index photographs by first predicted class, the most confident first: sorted classes, where each starts, and rows. O(n log n)."
     c, p = np.asarray(index_classes), np.asarray(index_conf)
     c, p = (c[:, 0], p[:, 0]) if c.ndim == 2 else (c, p)
-    rows = np.lexsort((np.arange(len(c)), -p, c)); rows = rows[c[rows] >= 0]
+    rows = np.lexsort((np.arange(len(c)), -p, c))
+    rows = rows[c[rows] >= 0]
     classes, starts = np.unique(c[rows], return_index=True)
     return classes, np.append(starts, len(rows)), rows
+
 
 @njit(cache=True, nogil=True, parallel=True)
 def _insert(ids, sim, qc, qp, ic, ip, classes, starts, rows, threshold, top, out_ids, out_sim):
@@ -189,32 +282,72 @@ def _insert(ids, sim, qc, qp, ic, ip, classes, starts, rows, threshold, top, out
     for q in prange(n):
         m, c = 0, qc[q]
         width = min(w, top)
-        for i in range(width):                                  # those of the class first, in their order
-            if ids[q, i] >= 0 and c >= 0 and ic[ids[q, i]] == c: out_ids[q, m] = ids[q, i]; out_sim[q, m] = sim[q, i] + 4.; m += 1
+        for i in range(width):  # those of the class first, in their order
+            if ids[q, i] >= 0 and c >= 0 and ic[ids[q, i]] == c:
+                out_ids[q, m] = ids[q, i]
+                out_sim[q, m] = sim[q, i] + 4.0
+                m += 1
         if c >= 0:
             at = np.searchsorted(classes, c)
             if at < len(classes) and classes[at] == c:
                 for e in range(starts[at], starts[at + 1]):
                     i = rows[e]
-                    if m == top or qp[q] + ip[i] <= np.float32(threshold): break
+                    if m == top or qp[q] + ip[i] <= np.float32(threshold):
+                        break
                     there = False
-                    for k in range(width): there = there or ids[q, k] == i
-                    if not there: out_ids[q, m] = i; out_sim[q, m] = 2. + ip[i]; m += 1
+                    for k in range(width):
+                        there = there or ids[q, k] == i
+                    if not there:
+                        out_ids[q, m] = i
+                        out_sim[q, m] = 2.0 + ip[i]
+                        m += 1
         for i in range(width):
-            if m == top: break
-            if ids[q, i] >= 0 and not (c >= 0 and ic[ids[q, i]] == c): out_ids[q, m] = ids[q, i]; out_sim[q, m] = sim[q, i]; m += 1
+            if m == top:
+                break
+            if ids[q, i] >= 0 and not (c >= 0 and ic[ids[q, i]] == c):
+                out_ids[q, m] = ids[q, i]
+                out_sim[q, m] = sim[q, i]
+                m += 1
 
-def sort_insert(ranking: Ranking, query_classes, query_conf, index_classes, index_conf, threshold: float = .6, top: int = 100, inverted=None) -> Ranking:
+
+def sort_insert(
+    ranking: Ranking,
+    query_classes,
+    query_conf,
+    index_classes,
+    index_conf,
+    threshold: float = 0.6,
+    top: int = 100,
+    inverted=None,
+) -> Ranking:
     """The 2019 winner's sort and insert steps: photographs of the query's first class first, then those of its class from beyond the list, then the others.
     O(top (top + inserted)) a query. Scores are shifted (+4 for the first, 2 + confidence for the inserted) so that they keep falling. `inverted`: from `inverted_file`, if it is there already."""
     ic, ip = check_predictions("index", index_classes, index_conf, len(index_classes))
     qc, qp = check_predictions("queries", query_classes, query_conf, len(ranking))
     check_ranking("ranking", ranking, len(ic))
-    if top < 1: raise ValueError(f"sort_insert: top={top} must be at least 1")
+    if top < 1:
+        raise ValueError(f"sort_insert: top={top} must be at least 1")
     classes, starts, rows = inverted or inverted_file(ic, ip)
-    if len(rows) and rows.max() >= len(ic): raise ValueError(f"sort_insert: the inverted file names row {rows.max()}, but the index has {len(ic)}; make it anew")
+    if len(rows) and rows.max() >= len(ic):
+        raise ValueError(
+            f"sort_insert: the inverted file names row {rows.max()}, but the index has {len(ic)}; make it anew"
+        )
     ids, sim = np.full((len(ranking), top), -1, np.int64), np.full((len(ranking), top), -np.inf, np.float32)
-    _insert(np.ascontiguousarray(ranking.ids), np.ascontiguousarray(ranking.scores), np.ascontiguousarray(qc[:, 0]), np.ascontiguousarray(qp[:, 0]), np.ascontiguousarray(ic[:, 0]), np.ascontiguousarray(ip[:, 0]), classes.astype(np.int32), starts, rows, threshold, top, ids, sim)
+    _insert(
+        np.ascontiguousarray(ranking.ids),
+        np.ascontiguousarray(ranking.scores),
+        np.ascontiguousarray(qc[:, 0]),
+        np.ascontiguousarray(qp[:, 0]),
+        np.ascontiguousarray(ic[:, 0]),
+        np.ascontiguousarray(ip[:, 0]),
+        classes.astype(np.int32),
+        starts,
+        rows,
+        threshold,
+        top,
+        ids,
+        sim,
+    )
     return Ranking(ids, sim)
 
 # %% ../../nbs/search/05_rerank.ipynb #aef3404b
@@ -222,93 +355,159 @@ def _expand(x, ids, database, alpha, block=1024):
     "Each of x plus the sum of its neighbours `ids`, weighted by their cosines to the power alpha, at unit length."
     out = np.array(x, np.float32)
     for i in range(0, len(out), block):
-        near, there = np.asarray(database[ids[i:i + block].clip(0)], np.float32), ids[i:i + block] >= 0
-        w = np.where(there, np.maximum(np.einsum("qd,qkd->qk", out[i:i + block], near), 0), 0) ** np.float32(alpha) * there
-        out[i:i + block] += np.einsum("qk,qkd->qd", w, near)
+        near, there = np.asarray(database[ids[i : i + block].clip(0)], np.float32), ids[i : i + block] >= 0
+        w = (
+            np.where(there, np.maximum(np.einsum("qd,qkd->qk", out[i : i + block], near), 0), 0)
+            ** np.float32(alpha)
+            * there
+        )
+        out[i : i + block] += np.einsum("qk,qkd->qd", w, near)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
-def expand_queries(ranking: Ranking, queries, database, k: int = 10, alpha: float = 3., index: str = "exact") -> Ranking:
+
+def expand_queries(
+    ranking: Ranking, queries, database, k: int = 10, alpha: float = 3.0, index: str = "exact"
+) -> Ranking:
     "Alpha query expansion: search again for the weighted mean of each query and its k nearest. One more search, and O(k d), a query."
-    if k < 1: raise ValueError(f"expand_queries: k={k} must be at least 1")
+    if k < 1:
+        raise ValueError(f"expand_queries: k={k} must be at least 1")
     database = np.asanyarray(database)
     check_ranking("ranking", ranking, len(database))
-    if len(queries) != len(ranking): raise ValueError(f"expand_queries: {len(queries)} query descriptors, but the ranking has {len(ranking)} queries")
+    if len(queries) != len(ranking):
+        raise ValueError(
+            f"expand_queries: {len(queries)} query descriptors, but the ranking has {len(ranking)} queries"
+        )
     return knn(_expand(queries, ranking.ids[:, :k], database, alpha), database, ranking.ids.shape[1], index)
 
-def augment_database(database, k: int = 10, alpha: float = 3., block: int = 4096, index: str = "exact") -> np.ndarray:   # float32 [n, d]
+
+def augment_database(
+    database, k: int = 10, alpha: float = 3.0, block: int = 4096, index: str = "exact"
+) -> np.ndarray:  # float32 [n, d]
     "Database-side augmentation: each descriptor becomes the weighted mean of itself and its k nearest others. One search a descriptor: O(n^2 d) exactly, less with one of faiss' approximate indexes, which is built once."
-    if k < 1: raise ValueError(f"augment_database: k={k} must be at least 1")
+    if k < 1:
+        raise ValueError(f"augment_database: k={k} must be at least 1")
     database = np.asanyarray(database)
-    out, built = np.empty(database.shape, np.float32), None if index == "exact" else build_index(database, index)
+    out, built = (
+        np.empty(database.shape, np.float32),
+        None if index == "exact" else build_index(database, index),
+    )
     for i in range(0, len(database), block):
-        part = np.asarray(database[i:i + block], np.float32)
-        ids = knn(part, database, k + 1).ids if built is None else built.search(np.ascontiguousarray(part), k + 1)[1]
-        out[i:i + block] = _expand(part, np.where(ids == np.arange(i, i + len(part))[:, None], -1, ids), database, alpha)
+        part = np.asarray(database[i : i + block], np.float32)
+        ids = (
+            knn(part, database, k + 1).ids
+            if built is None
+            else built.search(np.ascontiguousarray(part), k + 1)[1]
+        )
+        out[i : i + block] = _expand(
+            part, np.where(ids == np.arange(i, i + len(part))[:, None], -1, ids), database, alpha
+        )
     return out
 
 # %% ../../nbs/search/05_rerank.ipynb #73374548
 def _each(ranking, queries, database, m, function):
     "Re-rank the first m candidates of each query by `function(query [d], candidates [c, d]) -> scores [c]`; the others follow as they were, below."
     check_ranking("ranking", ranking, len(database))
-    if m < 1: raise ValueError(f"m={m}: at least one candidate must be looked at")
-    if len(queries) != len(ranking): raise ValueError(f"{len(queries)} query descriptors, but the ranking has {len(ranking)} queries")
-    last = np.argsort(ranking.ids < 0, 1, kind="stable")            # what is no candidate goes to the end
+    if m < 1:
+        raise ValueError(f"m={m}: at least one candidate must be looked at")
+    if len(queries) != len(ranking):
+        raise ValueError(f"{len(queries)} query descriptors, but the ranking has {len(ranking)} queries")
+    last = np.argsort(ranking.ids < 0, 1, kind="stable")  # what is no candidate goes to the end
     ids, scores = np.take_along_axis(ranking.ids, last, 1), np.take_along_axis(ranking.scores, last, 1)
     scores[ids < 0] = -np.inf
     for q in range(len(ids)):
-        c = ids[q, :m]; n = int((c >= 0).sum())
-        if n < 2: continue
-        s = np.asarray(function(np.asarray(queries[q], np.float32), np.asarray(database[c[:n]], np.float32)), np.float32)
+        c = ids[q, :m]
+        n = int((c >= 0).sum())
+        if n < 2:
+            continue
+        s = np.asarray(
+            function(np.asarray(queries[q], np.float32), np.asarray(database[c[:n]], np.float32)), np.float32
+        )
         order = np.argsort(-s, kind="stable")
         ids[q, :n], scores[q, :n] = c[:n][order], s[order]
-        if n < ids.shape[1] and ids[q, n] >= 0:                 # what follows stays below
-            low = s.min(); rest = scores[q, n:]
-            if rest[0] > low: scores[q, n:] = np.where(ids[q, n:] >= 0, low - (rest[0] - rest), -np.inf)
+        if n < ids.shape[1] and ids[q, n] >= 0:  # what follows stays below
+            low = s.min()
+            rest = scores[q, n:]
+            if rest[0] > low:
+                scores[q, n:] = np.where(ids[q, n:] >= 0, low - (rest[0] - rest), -np.inf)
     return Ranking(ids, scores)
+
 
 def _jaccard(x, k1, k2, lam):
     "k-reciprocal similarities of x[0] to x[1:], over x alone."
     sim = x @ x.T
     n, k1, k2 = len(x), min(k1, len(x) - 1), min(k2, len(x))
     order = np.argsort(-sim, 1, kind="stable")
-    near = np.eye(n, dtype=bool); np.put_along_axis(near, order[:, :k1 + 1], True, 1)       # itself is its own neighbour, also among copies
-    half = np.eye(n, dtype=bool); np.put_along_axis(half, order[:, :math.ceil(k1 / 2) + 1], True, 1)
+    near = np.eye(n, dtype=bool)
+    np.put_along_axis(near, order[:, : k1 + 1], True, 1)  # itself is its own neighbour, also among copies
+    half = np.eye(n, dtype=bool)
+    np.put_along_axis(half, order[:, : math.ceil(k1 / 2) + 1], True, 1)
     mutual, half = near & near.T, half & half.T
-    overlap = half.astype(np.float32) @ mutual.T.astype(np.float32)          # of candidate j's half set with i's set, [j, i]
-    take = (overlap > 2 / 3 * half.sum(1, keepdims=True)) & mutual.T         # candidate j of i's set brings its own
-    v = ((mutual | (take.T.astype(np.float32) @ half.astype(np.float32) > 0)) * np.exp(sim - 1)).astype(np.float32)
+    overlap = half.astype(np.float32) @ mutual.T.astype(
+        np.float32
+    )  # of candidate j's half set with i's set, [j, i]
+    take = (overlap > 2 / 3 * half.sum(1, keepdims=True)) & mutual.T  # candidate j of i's set brings its own
+    v = ((mutual | (take.T.astype(np.float32) @ half.astype(np.float32) > 0)) * np.exp(sim - 1)).astype(
+        np.float32
+    )
     v /= v.sum(1, keepdims=True)
-    if k2 > 1: v = v[order[:, :k2]].mean(1)                                  # local query expansion
+    if k2 > 1:
+        v = v[order[:, :k2]].mean(1)  # local query expansion
     common = np.minimum(v[0], v[1:]).sum(1)
     return lam * sim[0, 1:] + (1 - lam) * common / (2 - common)
 
-def k_reciprocal(ranking: Ranking, queries, database, m: int = 100, k1: int = 20, k2: int = 6, lam: float = .3) -> Ranking:
+
+def k_reciprocal(
+    ranking: Ranking, queries, database, m: int = 100, k1: int = 20, k2: int = 6, lam: float = 0.3
+) -> Ranking:
     "k-reciprocal re-ranking of the first m candidates: lam times the cosine plus 1 - lam times the Jaccard similarity of expanded k-reciprocal neighbours among query and candidates. O(m^2 d + m^3) a query."
-    if k1 < 1 or k2 < 1: raise ValueError(f"k_reciprocal: k1={k1} and k2={k2} must be at least 1")
-    return _each(ranking, queries, database, m, lambda q, x: _jaccard(np.concatenate([q[None], x]), k1, k2, lam))
+    if k1 < 1 or k2 < 1:
+        raise ValueError(f"k_reciprocal: k1={k1} and k2={k2} must be at least 1")
+    return _each(
+        ranking, queries, database, m, lambda q, x: _jaccard(np.concatenate([q[None], x]), k1, k2, lam)
+    )
+
 
 def _diffused(x, k, gamma, alpha):
-    sim = np.maximum(x @ x.T, 0) ** gamma; np.fill_diagonal(sim, 0)
+    sim = np.maximum(x @ x.T, 0) ** gamma
+    np.fill_diagonal(sim, 0)
     n, k = len(x), min(k, len(x) - 1)
-    near = np.zeros((n, n), bool); np.put_along_axis(near, np.argsort(-sim, 1, kind="stable")[:, :k], True, 1)
+    near = np.zeros((n, n), bool)
+    np.put_along_axis(near, np.argsort(-sim, 1, kind="stable")[:, :k], True, 1)
     a = sim * (near & near.T)
     d = 1 / np.sqrt(np.maximum(a.sum(1), 1e-12))
-    y = np.zeros(n); y[0] = 1
+    y = np.zeros(n)
+    y[0] = 1
     return np.linalg.solve(np.eye(n) - alpha * d[:, None] * a * d[None], y)[1:]
 
-def diffuse(ranking: Ranking, queries, database, m: int = 200, k: int = 20, gamma: float = 3., alpha: float = .9) -> Ranking:
-    "Diffusion from the query over the graph of mutual k nearest neighbours among query and first m candidates: f = (I - alpha S)^-1 y. Candidates out of reach keep their order, below. O(m^2 d + m^3) a query."
-    if not 0 < alpha < 1: raise ValueError(f"diffuse: alpha={alpha} must be between 0 and 1")
-    if k < 1: raise ValueError(f"diffuse: k={k} must be at least 1")
-    return _each(ranking, queries, database, m, lambda q, x: _diffused(np.concatenate([q[None], x]), k, gamma, alpha) + 1e-6 * (x @ q))
 
-def superglobal(ranking: Ranking, queries, database, m: int = 400, k: int = 9, beta: float = .15) -> Ranking:
+def diffuse(
+    ranking: Ranking, queries, database, m: int = 200, k: int = 20, gamma: float = 3.0, alpha: float = 0.9
+) -> Ranking:
+    "Diffusion from the query over the graph of mutual k nearest neighbours among query and first m candidates: f = (I - alpha S)^-1 y. Candidates out of reach keep their order, below. O(m^2 d + m^3) a query."
+    if not 0 < alpha < 1:
+        raise ValueError(f"diffuse: alpha={alpha} must be between 0 and 1")
+    if k < 1:
+        raise ValueError(f"diffuse: k={k} must be at least 1")
+    return _each(
+        ranking,
+        queries,
+        database,
+        m,
+        lambda q, x: _diffused(np.concatenate([q[None], x]), k, gamma, alpha) + 1e-6 * (x @ q),
+    )
+
+
+def superglobal(ranking: Ranking, queries, database, m: int = 400, k: int = 9, beta: float = 0.15) -> Ranking:
     "SuperGlobal's rerank of the first m candidates. O(m^2 d) a query."
-    if k < 1: raise ValueError(f"superglobal: k={k} must be at least 1")
+    if k < 1:
+        raise ValueError(f"superglobal: k={k} must be at least 1")
     norm = lambda a: a / np.maximum(np.linalg.norm(a, axis=-1, keepdims=True), 1e-12)
+
     def scores(q, x):
-        sim = x @ x.T; np.fill_diagonal(sim, -np.inf)
-        near = np.argsort(-sim, 1, kind="stable")[:, :min(k, len(x) - 1)]
+        sim = x @ x.T
+        np.fill_diagonal(sim, -np.inf)
+        near = np.argsort(-sim, 1, kind="stable")[:, : min(k, len(x) - 1)]
         refined = norm(x + beta * x[near].sum(1))
-        return (refined @ q + x @ norm(x[:k + 1].max(0))) / 2
+        return (refined @ q + x @ norm(x[: k + 1].max(0))) / 2
+
     return _each(ranking, queries, database, m, scores)

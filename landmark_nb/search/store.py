@@ -6,7 +6,8 @@
 __all__ = ['Store', 'create_store', 'image_batches', 'extract']
 
 # %% ../../nbs/search/00_store.ipynb #452306b0
-import json, os
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,19 +21,33 @@ from ..images import BadImage, read_image
 # %% ../../nbs/search/00_store.ipynb #cc328129
 class Store:
     "`vectors.npy` [n, d] (memory-mapped), `ids.txt`, `meta.json`, and `done.json`, the number of rows that are written."
+
     def __init__(self, path):
         self.path = Path(path)
-        if not (self.path / "meta.json").is_file(): raise FileNotFoundError(f"{self.path}: no descriptor store (no meta.json)")
+        if not (self.path / "meta.json").is_file():
+            raise FileNotFoundError(f"{self.path}: no descriptor store (no meta.json)")
         self.meta = read_json(self.path / "meta.json")
         self.vectors = np.load(self.path / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        if list(self.vectors.shape) != [self.meta["n"], self.meta["dim"]]: raise ValueError(f"{self.path}: vectors.npy is {self.vectors.shape}, meta.json says {self.meta['n']} x {self.meta['dim']}")
+        if list(self.vectors.shape) != [self.meta["n"], self.meta["dim"]]:
+            raise ValueError(
+                f"{self.path}: vectors.npy is {self.vectors.shape}, meta.json says {self.meta['n']} x {self.meta['dim']}"
+            )
+
     @property
-    def done(self) -> int: return read_json(self.path / "done.json")["rows"]
+    def done(self) -> int:
+        return read_json(self.path / "done.json")["rows"]
+
     @property
-    def complete(self) -> bool: return self.done == self.meta["n"]
+    def complete(self) -> bool:
+        return self.done == self.meta["n"]
+
     @property
-    def ids(self) -> list: return (self.path / "ids.txt").read_text(encoding="utf-8").split("\n")
-    def __len__(self): return self.meta["n"]
+    def ids(self) -> list:
+        return (self.path / "ids.txt").read_text(encoding="utf-8").split("\n")
+
+    def __len__(self):
+        return self.meta["n"]
+
 
 def create_store(path, ids, dim: int, meta: dict, dtype: str = "float32") -> Store:
     "Create a store, or open the one that is there if it is for the same images and model. Raises `ValueError` naming what differs."
@@ -40,77 +55,136 @@ def create_store(path, ids, dim: int, meta: dict, dtype: str = "float32") -> Sto
     want = dict(meta, n=len(ids), dim=dim, dtype=dtype)
     if (path / "meta.json").is_file():
         s = Store(path)
-        differs = [f"{k} is {s.meta.get(k)!r}, not {want.get(k)!r}" for k in [*want, *(s.meta.keys() - want.keys())] if s.meta.get(k) != want.get(k)]
-        if not differs and s.ids != ids: differs = ["its images are others, or in another order"]
-        if differs: raise ValueError(f"{path} holds other descriptors: {'; '.join(differs)}. Choose another folder, or delete this one")
+        differs = [
+            f"{k} is {s.meta.get(k)!r}, not {want.get(k)!r}"
+            for k in [*want, *(s.meta.keys() - want.keys())]
+            if s.meta.get(k) != want.get(k)
+        ]
+        if not differs and s.ids != ids:
+            differs = ["its images are others, or in another order"]
+        if differs:
+            raise ValueError(
+                f"{path} holds other descriptors: {'; '.join(differs)}. Choose another folder, or delete this one"
+            )
         return s
     path.mkdir(parents=True, exist_ok=True)
-    v = np.lib.format.open_memmap(path / "vectors.npy", "w+", np.dtype(dtype), (len(ids), dim)); del v
-    atomic_write(path / "ids.txt", "\n".join(ids)); atomic_write(path / "done.json", json.dumps(dict(rows=0)))
-    atomic_write(path / "meta.json", json.dumps(want, indent=1))             # last: a folder without it is no store
+    v = np.lib.format.open_memmap(path / "vectors.npy", "w+", np.dtype(dtype), (len(ids), dim))
+    del v
+    atomic_write(path / "ids.txt", "\n".join(ids))
+    atomic_write(path / "done.json", json.dumps(dict(rows=0)))
+    atomic_write(path / "meta.json", json.dumps(want, indent=1))  # last: a folder without it is no store
     return Store(path)
 
 # %% ../../nbs/search/00_store.ipynb #60e4b4c4
 def image_batches(manifest, rows, size, batch: int, threads: int | None = None, ahead: int = 4):
     "Yields (rows, uint8 tensor [b, 3, h, w], messages of the undecodable) in order; by default one thread a core, at most 16."
     shape = (size, size) if isinstance(size, int) else tuple(size)
+
     def load(row):
-        try: return read_image(manifest.path(row), shape), None
-        except (BadImage, FileNotFoundError) as e: return np.zeros((*shape, 3), np.uint8), (int(row), str(e))
-    chunks = [rows[i:i + batch] for i in range(0, len(rows), batch)]
+        try:
+            return read_image(manifest.path(row), shape), None
+        except (BadImage, FileNotFoundError) as e:
+            return np.zeros((*shape, 3), np.uint8), (int(row), str(e))
+
+    chunks = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         queue = []
         for i in range(len(chunks) + ahead):
-            if i < len(chunks): queue.append((chunks[i], [pool.submit(load, r) for r in chunks[i]]))
+            if i < len(chunks):
+                queue.append((chunks[i], [pool.submit(load, r) for r in chunks[i]]))
             if i >= ahead or i >= len(chunks):
-                if not queue: break
+                if not queue:
+                    break
                 r, futures = queue.pop(0)
                 got = [f.result() for f in futures]
-                yield r, torch.from_numpy(np.stack([g[0] for g in got])).permute(0, 3, 1, 2), [g[1] for g in got if g[1]]
+                yield (
+                    r,
+                    torch.from_numpy(np.stack([g[0] for g in got])).permute(0, 3, 1, 2),
+                    [g[1] for g in got if g[1]],
+                )
+
 
 @torch.inference_mode()
-def extract(model,             # a module: float [b, 3, s, s] in [0, 1] -> [b, d]
-            manifest,          # a Manifest
-            size=512,          # pixels: a square's side, or (height, width)
-            path=None,         # folder of the store; None keeps the vectors in memory
-            batch: int = 64,
-            dtype: str = "float32",   # of the stored vectors
-            desc: str = "descriptors",
-            progress: bool = True,
-            on_bad=print,      # called with the message of every image that cannot be decoded
-            flip: bool = False,       # the mean with the mirrored image's descriptor
-            scales: tuple = (1.,),    # the mean over the image at these scales (multi-scale extraction)
-           ) -> np.ndarray:    # [n, d], memory-mapped where there is a path
+def extract(
+    model,  # a module: float [b, 3, s, s] in [0, 1] -> [b, d]
+    manifest,  # a Manifest
+    size=512,  # pixels: a square's side, or (height, width)
+    path=None,  # folder of the store; None keeps the vectors in memory
+    batch: int = 64,
+    dtype: str = "float32",  # of the stored vectors
+    desc: str = "descriptors",
+    progress: bool = True,
+    on_bad=print,  # called with the message of every image that cannot be decoded
+    flip: bool = False,  # the mean with the mirrored image's descriptor
+    scales: tuple = (1.0,),  # the mean over the image at these scales (multi-scale extraction)
+) -> np.ndarray:  # [n, d], memory-mapped where there is a path
     "Descriptors of all images of a manifest; with a path, resumes where it stopped. Memory: a few batches, and the ids."
     from landmark_nb.models.embed import fingerprint
-    if not scales or min(scales) <= 0: raise ValueError(f"scales={scales}: must be one positive number or more")
+
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales={scales}: must be one positive number or more")
     views = dict(flip=True) if flip else {}
-    if tuple(scales) != (1.,): views["scales"] = [float(s) for s in scales]
+    if tuple(scales) != (1.0,):
+        views["scales"] = [float(s) for s in scales]
     model.eval()
     p = next(model.parameters(), torch.zeros(1))
+
     def run(x):
         x = x.to(p.device, non_blocking=True).float() / 255
-        total = 0.
+        total = 0.0
         for scale in scales:
-            y = x if scale == 1 else torch.nn.functional.interpolate(x, size=[max(32, round(n * scale / 32) * 32) for n in x.shape[-2:]], mode="bilinear", antialias=True)
+            y = (
+                x
+                if scale == 1
+                else torch.nn.functional.interpolate(
+                    x,
+                    size=[max(32, round(n * scale / 32) * 32) for n in x.shape[-2:]],
+                    mode="bilinear",
+                    antialias=True,
+                )
+            )
             y = y.contiguous(memory_format=torch.channels_last)
             total = total + model(y).float()
-            if flip: total = total + model(y.flip(3)).float()
-        return (torch.nn.functional.normalize(total, dim=1) if flip or len(scales) > 1 else total).cpu().numpy()
+            if flip:
+                total = total + model(y.flip(3)).float()
+        return (
+            (torch.nn.functional.normalize(total, dim=1) if flip or len(scales) > 1 else total).cpu().numpy()
+        )
+
     start, store, n = 0, None, len(manifest)
     if path is not None:
-        dim = run(torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size), dtype=torch.uint8)).shape[1]
-        store = create_store(path, manifest.ids.to_list(), dim, dict(model=fingerprint(model), size=size if isinstance(size, int) else list(size), resize="bilinear, square unless size says otherwise", version=1) | views, dtype)
+        dim = run(
+            torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size), dtype=torch.uint8)
+        ).shape[1]
+        store = create_store(
+            path,
+            manifest.ids.to_list(),
+            dim,
+            dict(
+                model=fingerprint(model),
+                size=size if isinstance(size, int) else list(size),
+                resize="bilinear, square unless size says otherwise",
+                version=1,
+            )
+            | views,
+            dtype,
+        )
         start = store.done
         out = np.lib.format.open_memmap(store.path / "vectors.npy", "r+") if start < n else store.vectors
-    else: out = None
+    else:
+        out = None
     bar = tqdm(total=n, initial=start, desc=desc, unit="img", disable=not progress, **note_progress)
     for i, (rows, x, bad) in enumerate(image_batches(manifest, np.arange(start, n), size, batch)):
         v = run(x)
-        for row, message in bad: v[row - rows[0]] = 0; on_bad(message)
-        if out is None: out = np.empty((n, v.shape[1]), dtype)
-        out[rows[0]:rows[-1] + 1] = v
-        if store is not None and (i % 50 == 49 or rows[-1] == n - 1): out.flush(); atomic_write(store.path / "done.json", json.dumps(dict(rows=int(rows[-1]) + 1)))
+        for row, message in bad:
+            v[row - rows[0]] = 0
+            on_bad(message)
+        if out is None:
+            out = np.empty((n, v.shape[1]), dtype)
+        out[rows[0] : rows[-1] + 1] = v
+        if store is not None and (i % 50 == 49 or rows[-1] == n - 1):
+            out.flush()
+            atomic_write(store.path / "done.json", json.dumps(dict(rows=int(rows[-1]) + 1)))
         bar.update(len(rows))
     bar.close()
     return out if store is None else Store(path).vectors

@@ -17,38 +17,62 @@ from ..config import Config, flat_fields, from_flat, knob, knob_range, to_flat
 from ..core import Ranking, atomic_write, read_json, rng
 from .metrics import hits, query_scores
 from .recognise import Evidence, RecogniseConfig, penalised, recognise
-from .rerank import _soft, check_predictions, check_ranking, diffuse, expand_queries, k_reciprocal, soft_labels, superglobal, winner_2021
+from landmark_nb.search.rerank import (
+    _soft,
+    check_predictions,
+    check_ranking,
+    diffuse,
+    expand_queries,
+    k_reciprocal,
+    soft_labels,
+    superglobal,
+    winner_2021,
+)
 
 # %% ../../nbs/search/06_tune.ipynb #28ffcb87
 @dataclass(frozen=True)
 class SoftLabelConfig(Config):
     "The 3 x 3 tables of soft labels (the paper's g and h)."
-    boost_1_1: float = knob(0., "query's 1st, photograph's 1st class", 0, 4)
-    boost_1_2: float = knob(0., "query's 1st, photograph's 2nd class", 0, 4)
-    boost_1_3: float = knob(0., "query's 1st, photograph's 3rd class", 0, 4)
-    boost_2_1: float = knob(0., "query's 2nd, photograph's 1st class", 0, 4)
-    boost_2_2: float = knob(0., "query's 2nd, photograph's 2nd class", 0, 4)
-    boost_2_3: float = knob(0., "query's 2nd, photograph's 3rd class", 0, 4)
-    boost_3_1: float = knob(0., "query's 3rd, photograph's 1st class", 0, 4)
-    boost_3_2: float = knob(0., "query's 3rd, photograph's 2nd class", 0, 4)
-    boost_3_3: float = knob(0., "query's 3rd, photograph's 3rd class", 0, 4)
-    penalty_1_1: float = knob(0., "query's 1st, photograph's 1st class", 0, 1)
-    penalty_1_2: float = knob(0., "query's 1st, photograph's 2nd class", 0, 1)
-    penalty_1_3: float = knob(0., "query's 1st, photograph's 3rd class", 0, 1)
-    penalty_2_1: float = knob(0., "query's 2nd, photograph's 1st class", 0, 1)
-    penalty_2_2: float = knob(0., "query's 2nd, photograph's 2nd class", 0, 1)
-    penalty_2_3: float = knob(0., "query's 2nd, photograph's 3rd class", 0, 1)
-    penalty_3_1: float = knob(0., "query's 3rd, photograph's 1st class", 0, 1)
-    penalty_3_2: float = knob(0., "query's 3rd, photograph's 2nd class", 0, 1)
-    penalty_3_3: float = knob(0., "query's 3rd, photograph's 3rd class", 0, 1)
+
+    boost_1_1: float = knob(0.0, "query's 1st, photograph's 1st class", 0, 4)
+    boost_1_2: float = knob(0.0, "query's 1st, photograph's 2nd class", 0, 4)
+    boost_1_3: float = knob(0.0, "query's 1st, photograph's 3rd class", 0, 4)
+    boost_2_1: float = knob(0.0, "query's 2nd, photograph's 1st class", 0, 4)
+    boost_2_2: float = knob(0.0, "query's 2nd, photograph's 2nd class", 0, 4)
+    boost_2_3: float = knob(0.0, "query's 2nd, photograph's 3rd class", 0, 4)
+    boost_3_1: float = knob(0.0, "query's 3rd, photograph's 1st class", 0, 4)
+    boost_3_2: float = knob(0.0, "query's 3rd, photograph's 2nd class", 0, 4)
+    boost_3_3: float = knob(0.0, "query's 3rd, photograph's 3rd class", 0, 4)
+    penalty_1_1: float = knob(0.0, "query's 1st, photograph's 1st class", 0, 1)
+    penalty_1_2: float = knob(0.0, "query's 1st, photograph's 2nd class", 0, 1)
+    penalty_1_3: float = knob(0.0, "query's 1st, photograph's 3rd class", 0, 1)
+    penalty_2_1: float = knob(0.0, "query's 2nd, photograph's 1st class", 0, 1)
+    penalty_2_2: float = knob(0.0, "query's 2nd, photograph's 2nd class", 0, 1)
+    penalty_2_3: float = knob(0.0, "query's 2nd, photograph's 3rd class", 0, 1)
+    penalty_3_1: float = knob(0.0, "query's 3rd, photograph's 1st class", 0, 1)
+    penalty_3_2: float = knob(0.0, "query's 3rd, photograph's 2nd class", 0, 1)
+    penalty_3_3: float = knob(0.0, "query's 3rd, photograph's 3rd class", 0, 1)
+
     @property
     def tables(self) -> tuple:
         "Boost and penalty, float32 [3, 3]."
-        return tuple(np.array([[getattr(self, f"{t}_{j}_{k}") for k in (1, 2, 3)] for j in (1, 2, 3)], np.float32) for t in ("boost", "penalty"))
+        return tuple(
+            np.array([[getattr(self, f"{t}_{j}_{k}") for k in (1, 2, 3)] for j in (1, 2, 3)], np.float32)
+            for t in ("boost", "penalty")
+        )
+
     @classmethod
     def of(cls, boost, penalty):
         "From two 3 x 3 tables."
-        return cls(**{f"{t}_{j + 1}_{k + 1}": float(m[j][k]) for t, m in (("boost", boost), ("penalty", penalty)) for j in range(3) for k in range(3)})
+        return cls(
+            **{
+                f"{t}_{j + 1}_{k + 1}": float(m[j][k])
+                for t, m in (("boost", boost), ("penalty", penalty))
+                for j in range(3)
+                for k in range(3)
+            }
+        )
+
 
 @njit(cache=True, nogil=True)
 def _equal_pairs(ids, qc, qp, ic, ip):
@@ -56,20 +80,31 @@ def _equal_pairs(ids, qc, qp, ic, ip):
     n, w = ids.shape
     starts = np.zeros(n + 1, np.int64)
     for fill in range(2):
-        if fill == 1: cand, pair, weight = np.empty(starts[n], np.int32), np.empty(starts[n], np.int8), np.empty(starts[n], np.float32)
+        if fill == 1:
+            cand, pair, weight = (
+                np.empty(starts[n], np.int32),
+                np.empty(starts[n], np.int8),
+                np.empty(starts[n], np.float32),
+            )
         e = 0
         for q in range(n):
             for c in range(w):
                 i = ids[q, c]
-                if i < 0: continue
+                if i < 0:
+                    continue
                 for k in range(3):
-                    if ic[i, k] < 0: continue
+                    if ic[i, k] < 0:
+                        continue
                     for j in range(3):
                         if qc[q, j] == ic[i, k]:
-                            if fill == 1: cand[e] = c; pair[e] = 3 * j + k; weight[e] = qp[q, j] * ip[i, k]
+                            if fill == 1:
+                                cand[e] = c
+                                pair[e] = 3 * j + k
+                                weight[e] = qp[q, j] * ip[i, k]
                             e += 1
             starts[q + 1] = e
     return starts, cand, pair, weight
+
 
 @njit(cache=True, nogil=True)
 def _moved(ids, qp, cp, starts, cand, pair, weight, boost, penalty, chosen):
@@ -78,127 +113,237 @@ def _moved(ids, qp, cp, starts, cand, pair, weight, boost, penalty, chosen):
     d = np.empty(w, np.float32)
     for q in chosen:
         v0 = v1 = v2 = np.float32(0)
-        for j in range(3): v0 += qp[q, j] * penalty[j, 0]; v1 += qp[q, j] * penalty[j, 1]; v2 += qp[q, j] * penalty[j, 2]
-        for c in range(w): d[c] = -(v0 * cp[q, 0, c] + v1 * cp[q, 1, c] + v2 * cp[q, 2, c])
-        for e in range(starts[q], starts[q + 1]): d[cand[e]] += both[pair[e]] * weight[e]
-        for c in range(w): out[0] += d[c] > 0 and ids[q, c] >= 0; out[1] += d[c] < 0 and ids[q, c] >= 0; out[2] += ids[q, c] >= 0
+        for j in range(3):
+            v0 += qp[q, j] * penalty[j, 0]
+            v1 += qp[q, j] * penalty[j, 1]
+            v2 += qp[q, j] * penalty[j, 2]
+        for c in range(w):
+            d[c] = -(v0 * cp[q, 0, c] + v1 * cp[q, 1, c] + v2 * cp[q, 2, c])
+        for e in range(starts[q], starts[q + 1]):
+            d[cand[e]] += both[pair[e]] * weight[e]
+        for c in range(w):
+            out[0] += d[c] > 0 and ids[q, c] >= 0
+            out[1] += d[c] < 0 and ids[q, c] >= 0
+            out[2] += ids[q, c] >= 0
     return out
 
+
 @njit(cache=True, nogil=True, parallel=True, fastmath={"contract", "reassoc"})
-def _aps(sim, qp, cp, starts, cand, pair, weight, right_starts, right, n_rel, boost, penalty, top, chosen, out):
+def _aps(
+    sim, qp, cp, starts, cand, pair, weight, right_starts, right, n_rel, boost, penalty, top, chosen, out
+):
     "Average precision of each chosen query. A right candidate's rank is a count of better ones, so that nothing is sorted."
     w = sim.shape[1]
     both = (boost + penalty).ravel()
     for x in prange(len(chosen)):
         q = chosen[x]
         v0 = v1 = v2 = np.float32(0)
-        for j in range(3): v0 += qp[q, j] * penalty[j, 0]; v1 += qp[q, j] * penalty[j, 1]; v2 += qp[q, j] * penalty[j, 2]
+        for j in range(3):
+            v0 += qp[q, j] * penalty[j, 0]
+            v1 += qp[q, j] * penalty[j, 1]
+            v2 += qp[q, j] * penalty[j, 2]
         s = np.empty(w, np.float32)
-        for c in range(w): s[c] = sim[q, c] - (v0 * cp[q, 0, c] + v1 * cp[q, 1, c] + v2 * cp[q, 2, c])
-        for e in range(starts[q], starts[q + 1]): s[cand[e]] += both[pair[e]] * weight[e]
+        for c in range(w):
+            s[c] = sim[q, c] - (v0 * cp[q, 0, c] + v1 * cp[q, 1, c] + v2 * cp[q, 2, c])
+        for e in range(starts[q], starts[q + 1]):
+            s[cand[e]] += both[pair[e]] * weight[e]
         r0, r1 = right_starts[q], right_starts[q + 1]
         ranks = np.empty(r1 - r0, np.int64)
         for r in range(r0, r1):
             at, value, better = right[r], s[right[r]], 0
-            for c in range(at): better += s[c] >= value         # of equal scores the earlier candidate comes first
-            for c in range(at + 1, w): better += s[c] > value
+            for c in range(at):
+                better += s[c] >= value  # of equal scores the earlier candidate comes first
+            for c in range(at + 1, w):
+                better += s[c] > value
             ranks[r - r0] = better
         ranks.sort()
-        total = 0.
+        total = 0.0
         for i in range(len(ranks)):
-            if ranks[i] >= top: break
-            total += (i + 1.) / (ranks[i] + 1.)
+            if ranks[i] >= top:
+                break
+            total += (i + 1.0) / (ranks[i] + 1.0)
         out[x] = total / max(min(n_rel[q], top), 1)
+
 
 def chosen(rows, n: int) -> np.ndarray:
     "Rows as int64: all for None, those that are True of a bool array. Raises `ValueError` for one that is none of the n."
     rows = np.arange(n) if rows is None else np.asarray(rows)
     if rows.dtype == bool:
-        if len(rows) != n: raise ValueError(f"rows: {len(rows)} bools for {n} queries")
+        if len(rows) != n:
+            raise ValueError(f"rows: {len(rows)} bools for {n} queries")
         rows = np.flatnonzero(rows)
-    if rows.size and (rows.min() < 0 or rows.max() >= n): raise ValueError(f"rows: holds {rows.max() if rows.max() >= n else rows.min()}, but the queries are 0 to {n - 1}")
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        raise ValueError(
+            f"rows: holds {rows.max() if rows.max() >= n else rows.min()}, but the queries are 0 to {n - 1}"
+        )
     return rows.astype(np.int64)
+
 
 class Problem:
     """What tuning and explorers ask of a post-processing rule. A rule of your own needs `name`, `Config`, `metric`, `__len__` and `values`, and `nearest` for the pictures of an explorer; or give a function to `Pipeline`."""
-    name, Config, metric = "", Config, ""     # of the rule, its knobs, what is measured
-    def __len__(self): raise NotImplementedError(f"{type(self).__name__} must say how many queries it has")
-    def values(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
+
+    name, Config, metric = "", Config, ""  # of the rule, its knobs, what is measured
+
+    def __len__(self):
+        raise NotImplementedError(f"{type(self).__name__} must say how many queries it has")
+
+    def values(self, cfg, rows=None) -> np.ndarray:  # float64 [rows]
         "What each query adds to the metric; `rows`: some of the queries, by default all."
-        raise NotImplementedError(f"{type(self).__name__} must say what each query adds to {self.metric or 'its metric'}")
+        raise NotImplementedError(
+            f"{type(self).__name__} must say what each query adds to {self.metric or 'its metric'}"
+        )
+
     def counted(self, rows=None) -> int:
         "What the sum of the values is divided by."
         return len(chosen(rows, len(self)))
-    def score(self, cfg, rows=None) -> float: return float(self.values(cfg, rows).sum() / max(self.counted(rows), 1))
+
+    def score(self, cfg, rows=None) -> float:
+        return float(self.values(cfg, rows).sum() / max(self.counted(rows), 1))
+
     def nearest(self, cfg, rows, top: int = 100) -> Ranking:
         "What is found for some of the queries."
         raise NotImplementedError(f"{type(self).__name__} shows no pictures: it has no `nearest`")
+
     def shares(self, cfg, rows=None) -> dict:
         "What the rule does, as shares: name -> fraction."
         return {}
+
     @property
     def starts(self) -> list:
         "Configs to start from; the first one has everything switched off."
         return [self.Config()]
 
+
 class SoftLabels(Problem):
     "The problem of soft labels against mAP@k: a ranking, predictions of three classes each, and what is right."
+
     name, Config, metric = "soft_labels", SoftLabelConfig, "mAP@100"
-    def __init__(self, ranking: Ranking, query_classes, query_conf, index_classes, index_conf, positives, k: int = 100):
+
+    def __init__(
+        self, ranking: Ranking, query_classes, query_conf, index_classes, index_conf, positives, k: int = 100
+    ):
         self.ranking, self.k = ranking, k
-        if k < 1: raise ValueError(f"SoftLabels: k={k} must be at least 1")
-        if not ranking.ids.shape[1]: raise ValueError("SoftLabels: the ranking has no candidates")
+        if k < 1:
+            raise ValueError(f"SoftLabels: k={k} must be at least 1")
+        if not ranking.ids.shape[1]:
+            raise ValueError("SoftLabels: the ranking has no candidates")
         ic, ip = check_predictions("index", index_classes, index_conf, len(index_classes))
         self.qc, self.qp = check_predictions("queries", query_classes, query_conf, len(ranking))
-        if self.qc.shape[1] != 3 or ic.shape[1] != 3: raise ValueError(f"SoftLabels: three classes are tuned, but queries have {self.qc.shape[1]} and index photographs {ic.shape[1]}")
+        if self.qc.shape[1] != 3 or ic.shape[1] != 3:
+            raise ValueError(
+                f"SoftLabels: three classes are tuned, but queries have {self.qc.shape[1]} and index photographs {ic.shape[1]}"
+            )
         check_ranking("ranking", ranking, len(ic))
-        if len(positives) != len(ranking): raise ValueError(f"SoftLabels: positives for {len(positives)} queries, but the ranking has {len(ranking)}")
+        if len(positives) != len(ranking):
+            raise ValueError(
+                f"SoftLabels: positives for {len(positives)} queries, but the ranking has {len(ranking)}"
+            )
         self.sim = np.ascontiguousarray(np.where(ranking.ids >= 0, ranking.scores, -np.inf))
         self.positives = [np.unique(np.fromiter(p, np.int64, len(p))) for p in positives]
         self.right = hits(ranking.ids, self.positives)
         ordered = np.sort(ranking.ids, 1)
-        if (twice := ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(1)).any(): raise ValueError(f"SoftLabels: query {int(np.flatnonzero(twice)[0])} has a candidate twice")
+        if (twice := ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(1)).any():
+            raise ValueError(f"SoftLabels: query {int(np.flatnonzero(twice)[0])} has a candidate twice")
         self.n_rel = np.array([len(p) for p in self.positives], np.int64)
         of, self.places = np.nonzero(self.right)
         self.right_starts = np.searchsorted(of, np.arange(len(positives) + 1))
-        self.index, self.pairs = (ic, ip), _equal_pairs(np.ascontiguousarray(ranking.ids), self.qc, self.qp, ic, ip)
-        self.planes = np.ascontiguousarray(np.where(ranking.ids[:, :, None] >= 0, ip[ranking.ids.clip(0)], 0).transpose(0, 2, 1))   # confidences of the candidates [q, 3, k]
+        self.index, self.pairs = (
+            (ic, ip),
+            _equal_pairs(np.ascontiguousarray(ranking.ids), self.qc, self.qp, ic, ip),
+        )
+        self.planes = np.ascontiguousarray(
+            np.where(ranking.ids[:, :, None] >= 0, ip[ranking.ids.clip(0)], 0).transpose(0, 2, 1)
+        )  # confidences of the candidates [q, 3, k]
         self.qp = np.where(self.qc >= 0, self.qp, 0).astype(np.float32)
-    def __len__(self): return len(self.ranking)
-    def aps(self, cfg, rows=None) -> np.ndarray:   # float64 [rows]
+
+    def __len__(self):
+        return len(self.ranking)
+
+    def aps(self, cfg, rows=None) -> np.ndarray:  # float64 [rows]
         "Average precision of each query."
         rows = chosen(rows, len(self))
         out = np.empty(len(rows))
-        _aps(self.sim, self.qp, self.planes, *self.pairs, self.right_starts, self.places, self.n_rel, *cfg.tables, self.k, rows, out)
+        _aps(
+            self.sim,
+            self.qp,
+            self.planes,
+            *self.pairs,
+            self.right_starts,
+            self.places,
+            self.n_rel,
+            *cfg.tables,
+            self.k,
+            rows,
+            out,
+        )
         return out
+
     values = aps
-    def apply(self, cfg, top: int = 100) -> Ranking: return soft_labels(self.ranking, self.qc, self.qp, *self.index, *cfg.tables, top=top)
+
+    def apply(self, cfg, top: int = 100) -> Ranking:
+        return soft_labels(self.ranking, self.qc, self.qp, *self.index, *cfg.tables, top=top)
+
     def nearest(self, cfg, rows, top: int = 100) -> Ranking:
         "`apply` for some of the queries, which were checked long ago."
         rows = chosen(rows, len(self))
         top = min(top, self.sim.shape[1])
         ids, sim = np.full((len(rows), top), -1, np.int64), np.full((len(rows), top), -np.inf, np.float32)
-        _soft(self.ranking.ids[rows], self.sim[rows], self.qc[rows], self.qp[rows], *self.index, *cfg.tables, top, ids, sim)
+        _soft(
+            self.ranking.ids[rows],
+            self.sim[rows],
+            self.qc[rows],
+            self.qp[rows],
+            *self.index,
+            *cfg.tables,
+            top,
+            ids,
+            sim,
+        )
         return Ranking(np.where(np.isneginf(sim), -1, ids), sim)
+
     def shares(self, cfg, rows=None) -> dict:
         "Of the pairs of query and candidate, those whose similarity rises, and falls."
-        up, down, n = _moved(self.ranking.ids, self.qp, self.planes, *self.pairs, *cfg.tables, chosen(rows, len(self)))
+        up, down, n = _moved(
+            self.ranking.ids, self.qp, self.planes, *self.pairs, *cfg.tables, chosen(rows, len(self))
+        )
         return {"pairs boosted": up / max(n, 1), "pairs penalised": down / max(n, 1)}
+
     @property
-    def starts(self) -> list: return [SoftLabelConfig(), SoftLabelConfig.of(*winner_2021(3, 3)), SoftLabelConfig(boost_1_1=4.), SoftLabelConfig(boost_1_1=1., boost_2_2=.5)]
+    def starts(self) -> list:
+        return [
+            SoftLabelConfig(),
+            SoftLabelConfig.of(*winner_2021(3, 3)),
+            SoftLabelConfig(boost_1_1=4.0),
+            SoftLabelConfig(boost_1_1=1.0, boost_2_2=0.5),
+        ]
+
 
 class Recognition(Problem):
     "The problem of the recognition rules against GAP: their evidence, and each query's true labels (int sets, empty where there is no landmark)."
+
     name, Config, metric = "recognise", RecogniseConfig, "GAP"
+
     def __init__(self, evidence: Evidence, truth: list):
-        if len(truth) != len(evidence.ranking): raise ValueError(f"Recognition: the truth of {len(truth)} queries, but the evidence has {len(evidence.ranking)}")
+        if len(truth) != len(evidence.ranking):
+            raise ValueError(
+                f"Recognition: the truth of {len(truth)} queries, but the evidence has {len(evidence.ranking)}"
+            )
         self.evidence, self.truth = evidence, truth
         self.M, self._kept = np.array([bool(t) for t in truth]), {}
-    def __len__(self): return len(self.truth)
+
+    def __len__(self):
+        return len(self.truth)
+
     def apply(self, cfg) -> tuple:
-        if cfg not in self._kept: self._kept = {k: v for k, v in list(self._kept.items())[-2:]} | {cfg: recognise(self.evidence, cfg)}     # asked for again and again
+        if cfg not in self._kept:
+            self._kept = {k: v for k, v in list(self._kept.items())[-2:]} | {
+                cfg: recognise(self.evidence, cfg)
+            }  # asked for again and again
         return self._kept[cfg]
-    def counted(self, rows=None) -> int: return int(self.M[chosen(rows, len(self))].sum())
+
+    def counted(self, rows=None) -> int:
+        return int(self.M[chosen(rows, len(self))].sum())
+
     def values(self, cfg, rows=None) -> np.ndarray:
         "What each answer adds to GAP over some of the queries: the precision at its place if it is right, else 0 (rules that look at all answers, as demotion does, still see all)."
         labels, conf = self.apply(cfg)
@@ -209,43 +354,84 @@ class Recognition(Problem):
         out = np.zeros(len(rows))
         out[at] = rel * (rel.cumsum() / np.arange(1, len(rel) + 1))
         return out
+
     def nearest(self, cfg, rows, top: int = 100) -> Ranking:
         "The training photographs that vote, after the penalties."
         return penalised(self.evidence, cfg, chosen(rows, len(self))).top(top)
+
     def shares(self, cfg, rows=None) -> dict:
         rows = chosen(rows, len(self))
         (a, ca), (b, _) = self.apply(cfg), self.apply(self.starts[0])
-        return {"answers changed": float((a != b)[rows].mean()), "without an answer": float((a < 0)[rows].mean()), "with confidence 0": float(((ca == 0) & (a >= 0))[rows].mean())} if len(rows) else {}
+        return (
+            {
+                "answers changed": float((a != b)[rows].mean()),
+                "without an answer": float((a < 0)[rows].mean()),
+                "with confidence 0": float(((ca == 0) & (a >= 0))[rows].mean()),
+            }
+            if len(rows)
+            else {}
+        )
+
     @property
-    def starts(self) -> list: return [RecogniseConfig(), RecogniseConfig(a=8., b=10.), RecogniseConfig(row_loss=1., query_loss=1.), RecogniseConfig(zero_above=.5), RecogniseConfig(demote_above=30)]
+    def starts(self) -> list:
+        return [
+            RecogniseConfig(),
+            RecogniseConfig(a=8.0, b=10.0),
+            RecogniseConfig(row_loss=1.0, query_loss=1.0),
+            RecogniseConfig(zero_above=0.5),
+            RecogniseConfig(demote_above=30),
+        ]
 
 # %% ../../nbs/search/06_tune.ipynb #ec7272b0
 class Pipeline(Problem):
     "The problem of any function from knobs to a `Ranking`, against R@N or mAP@N."
-    def __init__(self, name: str,     # of the rule
-                 Config,              # its knobs
-                 function,            # config -> Ranking of all queries; the first of `starts` gives the ranking to compare with
-                 positives,           # for each query the right rows
-                 metric: str = "mAP@100",
-                 starts: list | None = None):
-        self.name, self.Config, self.function, self.positives, self.metric, self._starts, self._kept = name, Config, function, list(positives), metric, starts, {}
-        query_scores(metric, self.apply(self.starts[0]).ids, self.positives)         # wrong at once when it is wrong
-    def __len__(self): return len(self.positives)
+
+    def __init__(
+        self,
+        name: str,  # of the rule
+        Config,  # its knobs
+        function,  # config -> Ranking of all queries; the first of `starts` gives the ranking to compare with
+        positives,  # for each query the right rows
+        metric: str = "mAP@100",
+        starts: list | None = None,
+    ):
+        self.name, self.Config, self.function, self.positives, self.metric, self._starts, self._kept = (
+            name,
+            Config,
+            function,
+            list(positives),
+            metric,
+            starts,
+            {},
+        )
+        query_scores(metric, self.apply(self.starts[0]).ids, self.positives)  # wrong at once when it is wrong
+
+    def __len__(self):
+        return len(self.positives)
+
     @property
-    def starts(self) -> list: return self._starts or [self.Config()]
+    def starts(self) -> list:
+        return self._starts or [self.Config()]
+
     def apply(self, cfg) -> Ranking:
         if cfg not in self._kept:
             r = self.function(cfg)
-            if len(r) != len(self): raise ValueError(f"{self.name}: a ranking of {len(r)} queries, but there are positives for {len(self)}")
+            if len(r) != len(self):
+                raise ValueError(
+                    f"{self.name}: a ranking of {len(r)} queries, but there are positives for {len(self)}"
+                )
             keep = [self.starts[0], *list(self._kept)[-2:]]
             self._kept = {k: v for k, v in self._kept.items() if k in keep} | {cfg: r}
         return self._kept[cfg]
+
     def values(self, cfg, rows=None) -> np.ndarray:
         rows = chosen(rows, len(self))
         return query_scores(self.metric, self.apply(cfg).ids[rows], [self.positives[q] for q in rows])
+
     def nearest(self, cfg, rows, top: int = 100) -> Ranking:
         r, rows = self.apply(cfg), chosen(rows, len(self))
         return Ranking(r.ids[rows], r.scores[rows]).top(top)
+
     def shares(self, cfg, rows=None) -> dict:
         "Of the photographs found, those that stand higher than they did, and lower."
         rows = chosen(rows, len(self))
@@ -253,113 +439,193 @@ class Pipeline(Problem):
         base = int(max(a.max(initial=-1), b.max(initial=-1))) + 2
         key = lambda ids: (np.arange(len(ids))[:, None] * base + ids)[ids >= 0]
         was, now, at, to = key(b), key(a), np.nonzero(b >= 0)[1], np.nonzero(a >= 0)[1]
-        if not len(now): return {}
-        order = np.argsort(was); was, at = np.append(was[order], -1), np.append(at[order], b.shape[1])
+        if not len(now):
+            return {}
+        order = np.argsort(was)
+        was, at = np.append(was[order], -1), np.append(at[order], b.shape[1])
         i = np.searchsorted(was[:-1], now)
-        before = np.where(was[i] == now, at[i], b.shape[1])                     # what was not there comes from below
+        before = np.where(was[i] == now, at[i], b.shape[1])  # what was not there comes from below
         return {"moved up": float((before > to).mean()), "moved down": float((before < to).mean())}
+
 
 @dataclass(frozen=True)
 class NeighbourConfig(Config):
     "One of the steps that look at the neighbours of a query and of its candidates."
-    step: str = knob("none", "what is done to the ranking", choices=("none", "query expansion", "k-reciprocal", "diffusion", "SuperGlobal"))
+
+    step: str = knob(
+        "none",
+        "what is done to the ranking",
+        choices=("none", "query expansion", "k-reciprocal", "diffusion", "SuperGlobal"),
+    )
     m: int = knob(50, "first candidates that are ranked anew (not for query expansion)", 2, 1000)
     k: int = knob(10, "neighbours that are asked", 1, 50)
-    power: float = knob(3., "exponent of the cosine, in query expansion and diffusion", 0, 10)
-    cosine: float = knob(.3, "share of the cosine, in k-reciprocal", 0, 1)
-    beta: float = knob(.15, "weight of the neighbours, in SuperGlobal", 0, 1)
+    power: float = knob(3.0, "exponent of the cosine, in query expansion and diffusion", 0, 10)
+    cosine: float = knob(0.3, "share of the cosine, in k-reciprocal", 0, 1)
+    beta: float = knob(0.15, "weight of the neighbours, in SuperGlobal", 0, 1)
+
 
 def neighbours(ranking: Ranking, queries, database, positives, metric: str = "mAP@100") -> Pipeline:
     "The problem of the neighbours' steps; `queries` and `database` are descriptors."
+
     def function(c):
-        if c.step == "query expansion": return expand_queries(ranking, queries, database, c.k, c.power)
-        if c.step == "k-reciprocal": return k_reciprocal(ranking, queries, database, c.m, c.k, max(1, c.k // 3), c.cosine)
-        if c.step == "diffusion": return diffuse(ranking, queries, database, c.m, c.k, c.power)
-        if c.step == "SuperGlobal": return superglobal(ranking, queries, database, c.m, c.k, c.beta)
+        if c.step == "query expansion":
+            return expand_queries(ranking, queries, database, c.k, c.power)
+        if c.step == "k-reciprocal":
+            return k_reciprocal(ranking, queries, database, c.m, c.k, max(1, c.k // 3), c.cosine)
+        if c.step == "diffusion":
+            return diffuse(ranking, queries, database, c.m, c.k, c.power)
+        if c.step == "SuperGlobal":
+            return superglobal(ranking, queries, database, c.m, c.k, c.beta)
         return ranking
+
     return Pipeline("neighbours", NeighbourConfig, function, positives, metric)
 
 # %% ../../nbs/search/06_tune.ipynb #24cfe24c
 @dataclass(frozen=True)
 class Tuned:
     "What a search found."
-    config: object        # the best knobs, tuned on all queries but those held out
-    tuned: float          # their score there
-    held_out: float       # the mean over folds of the score on the fold that was not tuned on; or on the queries that were held out
-    base: float           # the score of the first of the starting points (by default: everything switched off), over all queries tuned on
+
+    config: object  # the best knobs, tuned on all queries but those held out
+    tuned: float  # their score there
+    held_out: float  # the mean over folds of the score on the fold that was not tuned on; or on the queries that were held out
+    base: float  # the score of the first of the starting points (by default: everything switched off), over all queries tuned on
     base_held_out: float  # and over those held out (for folds: over all, since each is held out once)
-    history: list         # best score after each trial of the last search
-    folds: list           # of each fold: (tuned, held out) scores
+    history: list  # best score after each trial of the last search
+    folds: list  # of each fold: (tuned, held out) scores
+
     @property
     def overfit(self) -> float:
         "How much of the gain is lost on queries that were not tuned on."
         return (self.tuned - self.base) - (self.held_out - self.base_held_out)
 
+
 def _search(problem, rows, trials, seed, starts, only, progress, each=None):
     "The best config found, its score, and the best score after each trial. Knobs are searched on the scale of their cube root, which has room near 0, where most of them belong."
     import warnings
-    try: import cmaes, optuna
-    except ImportError as e: raise ImportError("tuning needs Optuna and cmaes: pip install landmark_nb[tune]") from e
+
+    try:
+        import cmaes
+        import optuna
+    except ImportError as e:
+        raise ImportError("tuning needs Optuna and cmaes: pip install landmark_nb[tune]") from e
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     fields = {k: f for k, (f, _) in flat_fields(problem.Config).items() if k in only}
     ends = {k: knob_range(f) for k, f in fields.items()}
-    to_unit = lambda k, v: min(max((v - ends[k][0]) / (ends[k][1] - ends[k][0]), 0.), 1.) ** (1 / 3)
+    to_unit = lambda k, v: min(max((v - ends[k][0]) / (ends[k][1] - ends[k][0]), 0.0), 1.0) ** (1 / 3)
+
     def value(k, u):
-        v = ends[k][0] + (ends[k][1] - ends[k][0]) * u ** 3
+        v = ends[k][0] + (ends[k][1] - ends[k][0]) * u**3
         return round(v) if isinstance(fields[k].default, int) else v
+
     starts = [replace(starts[0], **{k: getattr(s, k) for k in fields}) for s in starts]
     tried = [(problem.score(s, rows), s) for s in starts]
-    first = max(tried, key=lambda t: t[0])[1]                            # the search begins around the best of the starting points
-    best, history = list(max(tried, key=lambda t: t[0])), np.maximum.accumulate([t for t, _ in tried]).tolist()[:trials]
+    first = max(tried, key=lambda t: t[0])[1]  # the search begins around the best of the starting points
+    best, history = (
+        list(max(tried, key=lambda t: t[0])),
+        np.maximum.accumulate([t for t, _ in tried]).tolist()[:trials],
+    )
+
     def objective(trial):
         cfg = replace(starts[0], **{k: value(k, trial.suggest_float(k, 0, 1)) for k in fields})
         score = problem.score(cfg, rows)
-        if score > best[0]: best[:] = score, cfg
+        if score > best[0]:
+            best[:] = score, cfg
         history.append(best[0])
-        if each is not None and each(best[0], best[1]) is False: trial.study.stop()
+        if each is not None and each(best[0], best[1]) is False:
+            trial.study.stop()
         return score
+
     if trials > len(tried):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)               # x0 is said to go in Optuna 6
-            sampler = optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=0, sigma0=.1, x0={k: min(max(to_unit(k, getattr(first, k)), .05), .99) for k in fields}, warn_independent_sampling=False)
-        optuna.create_study(direction="maximize", sampler=sampler).optimize(objective, n_trials=trials - len(tried), show_progress_bar=progress)
+            warnings.simplefilter("ignore", FutureWarning)  # x0 is said to go in Optuna 6
+            sampler = optuna.samplers.CmaEsSampler(
+                seed=seed,
+                n_startup_trials=0,
+                sigma0=0.1,
+                x0={k: min(max(to_unit(k, getattr(first, k)), 0.05), 0.99) for k in fields},
+                warn_independent_sampling=False,
+            )
+        optuna.create_study(direction="maximize", sampler=sampler).optimize(
+            objective, n_trials=trials - len(tried), show_progress_bar=progress
+        )
     return best[1], best[0], history
 
-def tune(problem,                 # SoftLabels, Recognition, or anything like them
-         trials: int = 300,       # of each search
-         folds: int = 2,          # parts of the queries, each held out once
-         held_out=None,           # bool [q]: queries held out instead; then there is one search
-         starts=None,             # configs to start from, the first being the base; default: everything off, and published rules
-         only=None,               # names of the knobs that may move; default: all
-         groups=None,             # [q] ints: queries of one group (such as one landmark) are never on both sides of a fold; -1: a group of its own
-         each=None,               # called after every trial with the best score and config so far; False ends the search
-         seed: int = 0, progress: bool = False) -> Tuned:
+
+def tune(
+    problem,  # SoftLabels, Recognition, or anything like them
+    trials: int = 300,  # of each search
+    folds: int = 2,  # parts of the queries, each held out once
+    held_out=None,  # bool [q]: queries held out instead; then there is one search
+    starts=None,  # configs to start from, the first being the base; default: everything off, and published rules
+    only=None,  # names of the knobs that may move; default: all
+    groups=None,  # [q] ints: queries of one group (such as one landmark) are never on both sides of a fold; -1: a group of its own
+    each=None,  # called after every trial with the best score and config so far; False ends the search
+    seed: int = 0,
+    progress: bool = False,
+) -> Tuned:
     "Search for the knobs with the best score. Raises `ValueError` for knobs that are none, or nothing to tune on."
     known = flat_fields(problem.Config)
-    numbers = [k for k, (f, _) in known.items() if not f.metadata["choices"] and isinstance(f.default, (int, float)) and not isinstance(f.default, bool)]
+    numbers = [
+        k
+        for k, (f, _) in known.items()
+        if not f.metadata["choices"]
+        and isinstance(f.default, (int, float))
+        and not isinstance(f.default, bool)
+    ]
     only = numbers if only is None else list(only)
-    if odd := [k for k in only if k not in known]: raise ValueError(f"tune: {odd[0]!r} is no knob of {problem.name}; those are {', '.join(known)}")
-    if odd := [k for k in only if k not in numbers]: raise ValueError(f"tune: {odd[0]!r} of {problem.name} is no number and cannot be searched for; set it in `starts`")
-    if trials < 1: raise ValueError(f"tune: trials={trials} must be at least 1")
+    if odd := [k for k in only if k not in known]:
+        raise ValueError(f"tune: {odd[0]!r} is no knob of {problem.name}; those are {', '.join(known)}")
+    if odd := [k for k in only if k not in numbers]:
+        raise ValueError(
+            f"tune: {odd[0]!r} of {problem.name} is no number and cannot be searched for; set it in `starts`"
+        )
+    if trials < 1:
+        raise ValueError(f"tune: trials={trials} must be at least 1")
     starts = list(starts or problem.starts)
     n, base = len(problem), starts[0]
     if held_out is not None:
         held = np.asarray(held_out, bool)
-        if held.shape != (n,) or held.all() or not held.any(): raise ValueError(f"tune: held_out must be a bool for each of the {n} queries, with some of both")
+        if held.shape != (n,) or held.all() or not held.any():
+            raise ValueError(f"tune: held_out must be a bool for each of the {n} queries, with some of both")
         rows, out = np.flatnonzero(~held), np.flatnonzero(held)
         cfg, score, history = _search(problem, rows, trials, seed, starts, only, progress, each)
-        return Tuned(cfg, score, problem.score(cfg, out), problem.score(base, rows), problem.score(base, out), history, [])
-    if not 2 <= folds <= n: raise ValueError(f"tune: folds={folds} must be from 2 to the {n} queries")
-    unit = np.arange(n) if groups is None else np.where(np.asarray(groups) < 0, np.max(groups, initial=0) + 1 + np.arange(n), groups)
-    if unit.shape != (n,): raise ValueError(f"tune: groups must be an int for each of the {n} queries")
+        return Tuned(
+            cfg,
+            score,
+            problem.score(cfg, out),
+            problem.score(base, rows),
+            problem.score(base, out),
+            history,
+            [],
+        )
+    if not 2 <= folds <= n:
+        raise ValueError(f"tune: folds={folds} must be from 2 to the {n} queries")
+    unit = (
+        np.arange(n)
+        if groups is None
+        else np.where(np.asarray(groups) < 0, np.max(groups, initial=0) + 1 + np.arange(n), groups)
+    )
+    if unit.shape != (n,):
+        raise ValueError(f"tune: groups must be an int for each of the {n} queries")
     names, unit = np.unique(unit, return_inverse=True)
     part, scores = (rng(seed, 50).permutation(len(names)) % folds)[unit], []
-    if len(set(part.tolist())) < folds: raise ValueError(f"tune: {len(names)} groups of queries cannot be dealt into {folds} folds")
+    if len(set(part.tolist())) < folds:
+        raise ValueError(f"tune: {len(names)} groups of queries cannot be dealt into {folds} folds")
     for f in range(folds):
-        cfg, score, _ = _search(problem, np.flatnonzero(part != f), trials, seed + f, starts, only, progress, each)
+        cfg, score, _ = _search(
+            problem, np.flatnonzero(part != f), trials, seed + f, starts, only, progress, each
+        )
         scores.append((score, problem.score(cfg, np.flatnonzero(part == f))))
     cfg, score, history = _search(problem, np.arange(n), trials, seed, starts, only, progress, each)
-    return Tuned(cfg, score, float(np.mean([o for _, o in scores])), problem.score(base), float(np.mean([problem.score(base, np.flatnonzero(part == f)) for f in range(folds)])), history, scores)
+    return Tuned(
+        cfg,
+        score,
+        float(np.mean([o for _, o in scores])),
+        problem.score(base),
+        float(np.mean([problem.score(base, np.flatnonzero(part == f)) for f in range(folds)])),
+        history,
+        scores,
+    )
 
 # %% ../../nbs/search/06_tune.ipynb #a3912c59
 def ablation(problem, config, base=None, rows=None, groups: dict | None = None) -> list:
@@ -370,20 +636,53 @@ def ablation(problem, config, base=None, rows=None, groups: dict | None = None) 
     none, full = problem.score(base, rows), problem.score(config, rows)
     out = [["knobs", "value", "alone", "gain", "without", "cost of removal"]]
     for name, ks in groups.items():
-        alone, without = problem.score(from_flat(base, {k: a[k] for k in ks}), rows), problem.score(from_flat(config, {k: b[k] for k in ks}), rows)
+        alone, without = (
+            problem.score(from_flat(base, {k: a[k] for k in ks}), rows),
+            problem.score(from_flat(config, {k: b[k] for k in ks}), rows),
+        )
         value = ", ".join(f"{a[k]:.3g}" for k in ks)
-        out.append([name, value, round(alone, 4), round(alone - none, 4), round(without, 4), round(full - without, 4)])
+        out.append(
+            [
+                name,
+                value,
+                round(alone, 4),
+                round(alone - none, 4),
+                round(without, 4),
+                round(full - without, 4),
+            ]
+        )
     return out
+
 
 def save_preset(path, problem, tuned: Tuned):
     "Keep the knobs, their scores and the rule they belong to, as JSON."
-    atomic_write(path, json.dumps(dict(pipeline=problem.name, metric=problem.metric, knobs=to_flat(tuned.config), tuned=tuned.tuned, held_out=tuned.held_out, base=tuned.base), indent=1) + "\n")
+    atomic_write(
+        path,
+        json.dumps(
+            dict(
+                pipeline=problem.name,
+                metric=problem.metric,
+                knobs=to_flat(tuned.config),
+                tuned=tuned.tuned,
+                held_out=tuned.held_out,
+                base=tuned.base,
+            ),
+            indent=1,
+        )
+        + "\n",
+    )
+
 
 def load_preset(path, problem):
     "A config that `save_preset` wrote. Raises `ValueError` for one of another pipeline, or with knobs that it does not know."
     p = read_json(path)
-    if not isinstance(p, dict) or not isinstance(p.get("knobs", {}), dict): raise ValueError(f"{path}: is no preset")
-    if p.get("pipeline") != problem.name: raise ValueError(f"{path}: is a preset for {p.get('pipeline')!r}, not for {problem.name!r}")
-    if missing := to_flat(problem.Config()).keys() - p.get("knobs", {}).keys(): raise ValueError(f"{path}: lacks the knob {min(missing)!r} of {problem.name!r}")
-    try: return from_flat(problem.Config(), p["knobs"])
-    except (ValueError, KeyError, AttributeError) as e: raise ValueError(f"{path}: {e}") from e
+    if not isinstance(p, dict) or not isinstance(p.get("knobs", {}), dict):
+        raise ValueError(f"{path}: is no preset")
+    if p.get("pipeline") != problem.name:
+        raise ValueError(f"{path}: is a preset for {p.get('pipeline')!r}, not for {problem.name!r}")
+    if missing := to_flat(problem.Config()).keys() - p.get("knobs", {}).keys():
+        raise ValueError(f"{path}: lacks the knob {min(missing)!r} of {problem.name!r}")
+    try:
+        return from_flat(problem.Config(), p["knobs"])
+    except (ValueError, KeyError, AttributeError) as e:
+        raise ValueError(f"{path}: {e}") from e

@@ -13,33 +13,47 @@ from .workers import connected, die_with
 # %% ../../nbs/06_main.ipynb #78d0b061
 def value_of(text: str):
     "The value of a text, as papermill reads it."
-    if text in ("True", "False", "None"): return {"True": True, "False": False, "None": None}[text]
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
     for kind in (int, float):
-        try: return kind(text)
-        except ValueError: pass
+        try:
+            return kind(text)
+        except ValueError:
+            pass
     return text
+
 
 def parse(argv: list) -> dict:
     "Settings of a command line. Raises `ValueError` naming the argument that is not understood."
     out, i = {}, 0
     while i < len(argv):
-        if argv[i] not in ("-p", "--parameters") or i + 2 >= len(argv): raise ValueError(f"argument {argv[i]!r}: settings are given as -p NAME VALUE")
-        if argv[i + 1] in out: raise ValueError(f"setting {argv[i + 1]} is given twice")
-        out[argv[i + 1]] = value_of(argv[i + 2]); i += 3
+        if argv[i] not in ("-p", "--parameters") or i + 2 >= len(argv):
+            raise ValueError(f"argument {argv[i]!r}: settings are given as -p NAME VALUE")
+        if argv[i + 1] in out:
+            raise ValueError(f"setting {argv[i + 1]} is given twice")
+        out[argv[i + 1]] = value_of(argv[i + 2])
+        i += 3
     return out
+
 
 def main(argv: list | None = None):
     "Run a recipe; under torchrun in all workers."
     import os
+
     from landmark_nb.experiments import configure, pick_device, run
     from landmark_nb.train.launch import forget_failure, lasting_failures
+
     recipe = configure(**parse(sys.argv[1:] if argv is None else argv))
     if "TORCHELASTIC_RUN_ID" in os.environ:
         die_with()
-        if os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0" and os.environ.get("RANK") == "0": forget_failure(recipe.run.out)
+        if os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0" and os.environ.get("RANK") == "0":
+            forget_failure(recipe.run.out)
     threads = recipe.launch.threads if hasattr(recipe, "launch") else 0
     with lasting_failures(recipe.run.out), connected(pick_device(recipe.run.device), threads) as workers:
         result = run(recipe, workers.first, workers)
-    if result: print(f"report: {result.report}")
+    if result:
+        print(f"report: {result.report}")
 
-if __name__ == "__main__" and "get_ipython" not in globals(): main()
+
+if __name__ == "__main__" and "get_ipython" not in globals():
+    main()

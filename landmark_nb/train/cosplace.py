@@ -6,7 +6,8 @@
 __all__ = ['GroupsConfig', 'CosPlaceConfig', 'Step', 'schedule', 'cosplace', 'hash_key']
 
 # %% ../../nbs/train/02_cosplace.ipynb #095be5ed
-import math, time
+import math
+import time
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -21,36 +22,50 @@ from .loop import State, adam, train_step
 @dataclass(frozen=True)
 class GroupsConfig(Config):
     "What every trainer over CosGroups asks."
+
     groups: int = knob(8, "CosGroups in training, of those that have a batch of classes", 1)
     batch_size: int = knob(32, "images of a group in a step", 1)
-    steps: int = knob(10_000, "s: steps of an iteration, of the one group that it trains, or of every group side by side", 1)
+    steps: int = knob(
+        10_000, "s: steps of an iteration, of the one group that it trains, or of every group side by side", 1
+    )
     iterations: int = knob(50, "iterations in all", 1)
-    hours: float = knob(0., "time budget: stop after this many hours of training; 0 for none", 0)
+    hours: float = knob(0.0, "time budget: stop after this many hours of training; 0 for none", 0)
+
 
 @dataclass(frozen=True)
 class CosPlaceConfig(GroupsConfig):
     "The sequential trainer."
+
     freeze_steps: int = knob(0, "mitigation: steps after each switch in which the trunk stays as it is", 0)
     reset_head_optimizer: bool = knob(False, "mitigation: forget the head's Adam state at each switch")
     large_batch: bool = knob(False, "fair comparison: a batch |G| times larger")
 
+
 @dataclass(frozen=True)
 class Step:
     "What a trainer yields after each step."
-    step: int         # steps done
+
+    step: int  # steps done
     iteration: int
     group: int
     loss: torch.Tensor
-    batch: dict       # as the loader gave it
-    first: bool       # of its iteration
-    last: bool        # of its iteration
+    batch: dict  # as the loader gave it
+    first: bool  # of its iteration
+    last: bool  # of its iteration
     taken, unit = 1, "group"
+
     @property
-    def where(self) -> str: return f"iteration {self.iteration + 1}, group {self.group}"
+    def where(self) -> str:
+        return f"iteration {self.iteration + 1}, group {self.group}"
+
     @property
-    def losses(self) -> dict: return {self.group: self.loss}
+    def losses(self) -> dict:
+        return {self.group: self.loss}
+
     @property
-    def batches(self) -> list: return [self.batch]
+    def batches(self) -> list:
+        return [self.batch]
+
 
 def schedule(groups: list, cfg: CosPlaceConfig, start: int = 0) -> Iterator[tuple]:
     "Yields (group, that group's own step) from global step `start`: what the loader needs to run ahead."
@@ -58,28 +73,38 @@ def schedule(groups: list, cfg: CosPlaceConfig, start: int = 0) -> Iterator[tupl
         e, i = divmod(t, cfg.steps)
         yield groups[e % len(groups)], e // len(groups) * cfg.steps + i
 
-def cosplace(state: State,
-             loader,                 # yields the batches of `schedule`, in order
-             groups: list,           # group numbers in training
-             n_classes: dict,        # group -> classes
-             cfg: CosPlaceConfig,
-             aug: AugmentConfig = AugmentConfig()) -> Iterator[Step]:
+
+def cosplace(
+    state: State,
+    loader,  # yields the batches of `schedule`, in order
+    groups: list,  # group numbers in training
+    n_classes: dict,  # group -> classes
+    cfg: CosPlaceConfig,
+    aug: AugmentConfig = AugmentConfig(),
+) -> Iterator[Step]:
     "CosPlace (eq. 3), from `state.step` on. The state is consistent whenever it yields."
     head, last_group = None, None
     for batch in loader:
         e, i = divmod(state.step, cfg.steps)
-        g = groups[e % len(groups)]                                       # i = e mod |G|
+        g = groups[e % len(groups)]  # i = e mod |G|
         if g != last_group:
-            if last_group is not None: state.park(last_group)
+            if last_group is not None:
+                state.park(last_group)
             head, last_group = state.head(g, n_classes[g]), g
-        if i == 0 and cfg.reset_head_optimizer: head.opt = adam(head.module.parameters(), state.cfg.head_lr)
+        if i == 0 and cfg.reset_head_optimizer:
+            head.opt = adam(head.module.parameters(), state.cfg.head_lr)
         state.changed.add(g)
-        torch.manual_seed(hash_key(state.seed, g, batch["step"]))         # dropout and the like, if the trunk has any
+        torch.manual_seed(
+            hash_key(state.seed, g, batch["step"])
+        )  # dropout and the like, if the trunk has any
         images = batch["images"].to(state.device, non_blocking=True)
         images = augment(images, rng(state.seed, g, 2, batch["step"]), aug)
-        loss = train_step(state, head, images, batch["labels"].to(state.device), train_trunk=i >= cfg.freeze_steps)
+        loss = train_step(
+            state, head, images, batch["labels"].to(state.device), train_trunk=i >= cfg.freeze_steps
+        )
         state.step += 1
         yield Step(state.step, e, g, loss, batch, i == 0, i == cfg.steps - 1)
+
 
 def hash_key(*key) -> int:
     "A seed for torch from a key."

@@ -7,7 +7,8 @@ __all__ = ['DCosPlaceConfig', 'rate', 'rounds', 'schedule_of', 'Flat', 'shared_t
            'memory_of']
 
 # %% ../../nbs/train/04_dcosplace.ipynb #eb72dc97
-import math, time
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Iterator
 
@@ -26,19 +27,39 @@ from .workers import Workers
 @dataclass(frozen=True)
 class DCosPlaceConfig(GroupsConfig):
     "The group-parallel trainer."
-    local_steps: int = knob(10, "J: local steps between two averages; 0: the joint objective (eq. 2), gradients averaged at every step", 0)
-    slow_momentum: float = knob(0., "beta of SlowMo's outer step, in [0, 1); 0 is plain averaging", 0, .999)
-    slow_lr: float = knob(1., "alpha of SlowMo's outer step", 1e-6)
-    warmup: str = knob("ramp", "of the trunk's rate: ramp (an eighth, doubled at each warm-up iteration), double (twice the rate during them), none", choices=("ramp", "double", "none"))
+
+    local_steps: int = knob(
+        10,
+        "J: local steps between two averages; 0: the joint objective (eq. 2), gradients averaged at every step",
+        0,
+    )
+    slow_momentum: float = knob(0.0, "beta of SlowMo's outer step, in [0, 1); 0 is plain averaging", 0, 0.999)
+    slow_lr: float = knob(1.0, "alpha of SlowMo's outer step", 1e-6)
+    warmup: str = knob(
+        "ramp",
+        "of the trunk's rate: ramp (an eighth, doubled at each warm-up iteration), double (twice the rate during them), none",
+        choices=("ramp", "double", "none"),
+    )
     warmup_iterations: int = knob(3, "iterations of the warm-up", 0)
-    replicas: str = knob("group", "who takes local steps: each group (the result does not depend on the number of workers) or each worker", choices=("group", "worker"))
-    average: str = knob("float64", "type in which sums travel: float64 gives every number of workers the same bits, float32 halves the bytes", choices=("float64", "float32"))
+    replicas: str = knob(
+        "group",
+        "who takes local steps: each group (the result does not depend on the number of workers) or each worker",
+        choices=("group", "worker"),
+    )
+    average: str = knob(
+        "float64",
+        "type in which sums travel: float64 gives every number of workers the same bits, float32 halves the bytes",
+        choices=("float64", "float32"),
+    )
+
 
 def rate(cfg: DCosPlaceConfig, lr: float, step: int) -> float:
     "The trunk's rate at a local step."
     e, k = step // cfg.steps, cfg.warmup_iterations
-    if cfg.warmup == "ramp": return lr * 2. ** (min(e, k) - k)
+    if cfg.warmup == "ramp":
+        return lr * 2.0 ** (min(e, k) - k)
     return 2 * lr if cfg.warmup == "double" and e < k else lr
+
 
 def rounds(cfg: DCosPlaceConfig, start: int = 0) -> Iterator[tuple]:
     "(first local step, local steps) of each round from `start`. The last round of an iteration is cut to what is left of it."
@@ -47,139 +68,236 @@ def rounds(cfg: DCosPlaceConfig, start: int = 0) -> Iterator[tuple]:
         yield start, n
         start += n
 
+
 def schedule_of(mine: list, cfg: DCosPlaceConfig, start: int = 0) -> Iterator[tuple]:
     "(group, local step) in the order in which a worker with the groups `mine` takes them."
     for t, n in rounds(cfg, start):
-        yield from [(g, t + j) for g in mine for j in range(n)] if cfg.replicas == "group" else [(g, t + j) for j in range(n) for g in mine]
+        yield from (
+            [(g, t + j) for g in mine for j in range(n)]
+            if cfg.replicas == "group"
+            else [(g, t + j) for j in range(n) for g in mine]
+        )
 
 # %% ../../nbs/train/04_dcosplace.ipynb #62b7ae07
 class Flat:
     "Tensors seen as one flat buffer. Copies keep each tensor's strides, so that channels_last stays channels_last."
+
     def __init__(self, tensors: list):
         self.tensors, self.n = tensors, sum(t.numel() for t in tensors)
+
     def views(self, flat):
         "The buffer's parts, each shaped and laid out as its tensor."
         out, o = [], 0
-        for t in self.tensors: out.append(flat[o:o + t.numel()].as_strided(t.shape, t.stride(), flat.storage_offset() + o)); o += t.numel()
+        for t in self.tensors:
+            out.append(flat[o : o + t.numel()].as_strided(t.shape, t.stride(), flat.storage_offset() + o))
+            o += t.numel()
         return out
+
     @torch.no_grad()
     def read(self, dtype=torch.float32):
         flat = torch.empty(self.n, dtype=dtype, device=self.tensors[0].device)
-        torch._foreach_copy_(self.views(flat), self.tensors); return flat
+        torch._foreach_copy_(self.views(flat), self.tensors)
+        return flat
+
     @torch.no_grad()
-    def write(self, flat): torch._foreach_copy_(self.tensors, self.views(flat))
+    def write(self, flat):
+        torch._foreach_copy_(self.tensors, self.views(flat))
+
     @torch.no_grad()
-    def add_to(self, flat, weight: int = 1): torch._foreach_add_(self.views(flat), self.tensors, alpha=weight)
+    def add_to(self, flat, weight: int = 1):
+        torch._foreach_add_(self.views(flat), self.tensors, alpha=weight)
+
 
 def shared_tensors(state: State) -> tuple:
     "(weights, Adam's moments and steps, batch-norm statistics, integer counters) of the part of the trunk that trains."
     weights = state.opt.param_groups[0]["params"]
-    for p in weights:                                                       # what Adam would make in its first step
-        if not state.opt.state.get(p): state.opt.state[p] = dict(step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p, memory_format=torch.preserve_format), exp_avg_sq=torch.zeros_like(p, memory_format=torch.preserve_format))
+    for p in weights:  # what Adam would make in its first step
+        if not state.opt.state.get(p):
+            state.opt.state[p] = dict(
+                step=torch.zeros((), device=p.device),
+                exp_avg=torch.zeros_like(p, memory_format=torch.preserve_format),
+                exp_avg_sq=torch.zeros_like(p, memory_format=torch.preserve_format),
+            )
     moments = [state.opt.state[p][k] for p in weights for k in ("exp_avg", "exp_avg_sq", "step")]
     still = {m for f in state.model.frozen for m in f.modules()}
-    norms = [m for m in state.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats and m not in still]
-    return weights, moments, [b for m in norms for b in (m.running_mean, m.running_var)], [m.num_batches_tracked for m in norms]
+    norms = [
+        m
+        for m in state.model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats and m not in still
+    ]
+    return (
+        weights,
+        moments,
+        [b for m in norms for b in (m.running_mean, m.running_var)],
+        [m.num_batches_tracked for m in norms],
+    )
 
 # %% ../../nbs/train/04_dcosplace.ipynb #62ccf094
 @dataclass(frozen=True)
 class Round:
     "What the trainer yields after each round."
-    step: int         # local steps done by every group
-    taken: int        # of them in this round
+
+    step: int  # local steps done by every group
+    taken: int  # of them in this round
     iteration: int
-    losses: dict      # group -> mean loss over the round's steps, of all groups of all workers
-    batches: list     # of this worker, as the loader gave them, without their images
-    first: bool       # of its iteration
-    last: bool        # of its iteration
-    bytes: int        # that this worker handed to the all-reduce
-    seconds: float    # spent in it, waiting for the slowest worker included
-    told: tuple       # sums over workers of what `votes` said before the average
+    losses: dict  # group -> mean loss over the round's steps, of all groups of all workers
+    batches: list  # of this worker, as the loader gave them, without their images
+    first: bool  # of its iteration
+    last: bool  # of its iteration
+    bytes: int  # that this worker handed to the all-reduce
+    seconds: float  # spent in it, waiting for the slowest worker included
+    told: tuple  # sums over workers of what `votes` said before the average
     unit = "group"
+
     @property
-    def where(self) -> str: return f"iteration {self.iteration + 1}"
+    def where(self) -> str:
+        return f"iteration {self.iteration + 1}"
+
 
 def all_finite(tensors: list) -> bool:
     "Whether no tensor of a list holds NaN or infinity."
     return bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors)))).all())
 
-def dcosplace(state: State,
-              loader,                 # yields the batches of `schedule_of(workers.mine(groups), ...)`, in order
-              groups: list,           # group numbers in training, of all workers
-              n_classes: dict,        # group -> classes
-              cfg: DCosPlaceConfig,
-              aug: AugmentConfig = AugmentConfig(),
-              workers: Workers = Workers(),
-              votes=lambda: (0., 0.), # what this worker tells the others in each round
-             ) -> Iterator[Round]:
+
+def dcosplace(
+    state: State,
+    loader,  # yields the batches of `schedule_of(workers.mine(groups), ...)`, in order
+    groups: list,  # group numbers in training, of all workers
+    n_classes: dict,  # group -> classes
+    cfg: DCosPlaceConfig,
+    aug: AugmentConfig = AugmentConfig(),
+    workers: Workers = Workers(),
+    votes=lambda: (0.0, 0.0),  # what this worker tells the others in each round
+) -> Iterator[Round]:
     "D-CosPlace (section 4), from `state.step` on. The state is consistent whenever it yields, and the trunk is the same on all workers."
     mine, lr = workers.mine(groups), state.cfg.lr
     joint, fp16 = cfg.local_steps == 0, state.scaler.is_enabled()
-    if joint and cfg.slow_momentum: raise ValueError(f"slow_momentum={cfg.slow_momentum} with local_steps=0: the joint objective has no outer step")
-    if joint and fp16: raise ValueError("local_steps=0 with precision=float16: the joint step has no replica that could leave out a step; use bfloat16 or float32")
+    if joint and cfg.slow_momentum:
+        raise ValueError(
+            f"slow_momentum={cfg.slow_momentum} with local_steps=0: the joint objective has no outer step"
+        )
+    if joint and fp16:
+        raise ValueError(
+            "local_steps=0 with precision=float16: the joint step has no replica that could leave out a step; use bfloat16 or float32"
+        )
     weights, moments, stats, counters = shared_tensors(state)
     if joint:
-        for p in weights: p.grad = torch.zeros_like(p)
+        for p in weights:
+            p.grad = torch.zeros_like(p)
     shared = Flat(([p.grad for p in weights] if joint else [*weights, *moments]) + stats)
-    n_weights, slots = sum(p.numel() for p in weights), [len(groups), len(groups) if fp16 else 0, len(votes())]
+    n_weights, slots = (
+        sum(p.numel() for p in weights),
+        [len(groups), len(groups) if fp16 else 0, len(votes())],
+    )
     units = [mine] if cfg.replicas == "worker" and not joint else [[g] for g in mine]
     kind = getattr(torch, cfg.average)
 
     def backward(g):
         "One group's batch: its head takes its step, the trunk's gradients are added up."
-        batch = next(loader); assert (batch["group"], batch["step"]) == (g, t + j)
-        torch.manual_seed(hash_key(state.seed, g, batch["step"]))        # dropout and the like, if the trunk has any
-        images = augment(batch["images"].to(state.device, non_blocking=True), rng(state.seed, g, 2, batch["step"]), aug)
-        losses[g] = losses[g] + head_step(state, state.heads[g], images, batch["labels"].to(state.device)).double() / n
+        batch = next(loader)
+        assert (batch["group"], batch["step"]) == (g, t + j)
+        torch.manual_seed(
+            hash_key(state.seed, g, batch["step"])
+        )  # dropout and the like, if the trunk has any
+        images = augment(
+            batch["images"].to(state.device, non_blocking=True), rng(state.seed, g, 2, batch["step"]), aug
+        )
+        losses[g] = (
+            losses[g]
+            + head_step(state, state.heads[g], images, batch["labels"].to(state.device)).double() / n
+        )
         seen.append({k: v for k, v in batch.items() if k != "images"})
 
     for t, n in rounds(cfg, state.step):
         lr = state.opt.param_groups[0]["lr"] = rate(cfg, state.cfg.lr, t)
-        if joint: torch._foreach_zero_(shared.tensors[:len(weights)])
+        if joint:
+            torch._foreach_zero_(shared.tensors[: len(weights)])
         anchor, counted, scale = shared.read(), [c.clone() for c in counters], state.scaler.state_dict()
         total = torch.zeros(shared.n + sum(slots), dtype=kind, device=state.device)
-        losses, scales, seen = dict.fromkeys(mine, 0.), {}, []
-        for unit in units:                                               # each from the same starting trunk
-            shared.write(anchor); torch._foreach_copy_(counters, counted) if counters else None
-            if fp16: state.scaler.load_state_dict(scale)
-            for g in unit: state.head(g, n_classes[g])
-            for j in range(n):                                           # J local steps
-                if not joint: state.opt.zero_grad(set_to_none=True)
-                for g in unit: backward(g)
-                if joint: continue
-                if len(unit) > 1: torch._foreach_div_([p.grad for p in weights], len(unit))
-                state.scaler.step(state.opt); state.scaler.update()
-            shared.add_to(total[:shared.n], len(unit))
-            if not all_finite(shared.tensors[:len(weights)]): losses |= dict.fromkeys(unit, math.nan)   # the loss of its last step was still finite
+        losses, scales, seen = dict.fromkeys(mine, 0.0), {}, []
+        for unit in units:  # each from the same starting trunk
+            shared.write(anchor)
+            torch._foreach_copy_(counters, counted) if counters else None
+            if fp16:
+                state.scaler.load_state_dict(scale)
+            for g in unit:
+                state.head(g, n_classes[g])
+            for j in range(n):  # J local steps
+                if not joint:
+                    state.opt.zero_grad(set_to_none=True)
+                for g in unit:
+                    backward(g)
+                if joint:
+                    continue
+                if len(unit) > 1:
+                    torch._foreach_div_([p.grad for p in weights], len(unit))
+                state.scaler.step(state.opt)
+                state.scaler.update()
+            shared.add_to(total[: shared.n], len(unit))
+            if not all_finite(shared.tensors[: len(weights)]):
+                losses |= dict.fromkeys(unit, math.nan)  # the loss of its last step was still finite
             for g in unit:
                 scales[g] = state.scaler.get_scale()
-                if len(mine) > 1: state.park(g)
-        tail = total[shared.n:].split(slots)
+                if len(mine) > 1:
+                    state.park(g)
+        tail = total[shared.n :].split(slots)
         for g in mine:
             tail[0][groups.index(g)] = losses[g]
-            if fp16: tail[1][groups.index(g)] = scales[g]
+            if fp16:
+                tail[1][groups.index(g)] = scales[g]
         tail[2].copy_(torch.tensor(votes(), dtype=kind))
         began = time.perf_counter()
-        workers.sum_(total)                                              # the one all-reduce of the round
-        if workers.world > 1 and state.device != "cpu": torch.cuda.synchronize(state.device)
+        workers.sum_(total)  # the one all-reduce of the round
+        if workers.world > 1 and state.device != "cpu":
+            torch.cuda.synchronize(state.device)
         waited = time.perf_counter() - began
-        total[:shared.n] /= len(groups)                                  # the average over groups
-        mean = total[:shared.n].float()
+        total[: shared.n] /= len(groups)  # the average over groups
+        mean = total[: shared.n].float()
         if joint:
-            shared.write(mean); state.opt.step()
-        else:
-            mean[:n_weights], state.momentum = slowmo(anchor[:n_weights], mean[:n_weights], state.momentum, lr, cfg.slow_lr, cfg.slow_momentum)
             shared.write(mean)
-        if not cfg.slow_momentum: state.momentum = None
-        if fp16:                                                         # the most careful group decides for all
+            state.opt.step()
+        else:
+            mean[:n_weights], state.momentum = slowmo(
+                anchor[:n_weights], mean[:n_weights], state.momentum, lr, cfg.slow_lr, cfg.slow_momentum
+            )
+            shared.write(mean)
+        if not cfg.slow_momentum:
+            state.momentum = None
+        if fp16:  # the most careful group decides for all
             low = float(tail[1].min())
-            state.scaler.load_state_dict(scale | dict(scale=low, _growth_tracker=(scale["_growth_tracker"] + n) % state.scaler.get_growth_interval() if low == scale["scale"] else 0))
+            state.scaler.load_state_dict(
+                scale
+                | dict(
+                    scale=low,
+                    _growth_tracker=(scale["_growth_tracker"] + n) % state.scaler.get_growth_interval()
+                    if low == scale["scale"]
+                    else 0,
+                )
+            )
         state.step += n
-        sent, of_groups, told = total.numel() * total.element_size(), tail[0].tolist(), tuple(tail[2].tolist())
-        del total, tail, mean, anchor                                    # not two sums at a time
-        yield Round(state.step, n, t // cfg.steps, dict(zip(groups, of_groups)), seen, t % cfg.steps == 0, state.step % cfg.steps == 0, sent if workers.world > 1 else 0, waited if workers.world > 1 else 0., told)
+        sent, of_groups, told = (
+            total.numel() * total.element_size(),
+            tail[0].tolist(),
+            tuple(tail[2].tolist()),
+        )
+        del total, tail, mean, anchor  # not two sums at a time
+        yield Round(
+            state.step,
+            n,
+            t // cfg.steps,
+            dict(zip(groups, of_groups)),
+            seen,
+            t % cfg.steps == 0,
+            state.step % cfg.steps == 0,
+            sent if workers.world > 1 else 0,
+            waited if workers.world > 1 else 0.0,
+            told,
+        )
 
 # %% ../../nbs/train/04_dcosplace.ipynb #40e93d2e
 def memory_of(trunk: int, trained: int, classes: int, dim: int, groups: int, momentum: bool = False) -> dict:
     "Bytes that a worker holds besides the activations of a batch: `device` and `host`. Counts of weights, of classes a group, and of groups of this worker."
-    return dict(device=4 * trunk + (4 * 9 + 8 * 3 + 4 * momentum) * trained + 16 * classes * dim, host=12 * classes * dim * groups if groups > 1 else 0)
+    return dict(
+        device=4 * trunk + (4 * 9 + 8 * 3 + 4 * momentum) * trained + 16 * classes * dim,
+        host=12 * classes * dim * groups if groups > 1 else 0,
+    )

@@ -7,7 +7,16 @@ __all__ = ['LASTING', 'lasting_failures', 'forget_failure', 'raise_failure', 'wo
            'launch']
 
 # %% ../../nbs/train/05_launch.ipynb #12767662
-import contextlib, json, multiprocessing, os, signal, socket, subprocess, sys, threading, uuid
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
 from pathlib import Path
 
 from ..core import atomic_write, read_json
@@ -16,48 +25,81 @@ from .workers import die_with
 # %% ../../nbs/train/05_launch.ipynb #b8e7ce61
 LASTING = {k.__name__: k for k in (ValueError, TypeError, KeyError, FloatingPointError, OSError)}
 
-def _marker(folder): return Path(folder) / ".failed.json"
+
+def _marker(folder):
+    return Path(folder) / ".failed.json"
+
 
 @contextlib.contextmanager
 def lasting_failures(folder):
     "Write down a failure that a restart cannot mend; after a restart, raise it again at once."
-    run, again = os.environ.get("TORCHELASTIC_RUN_ID", ""), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    if again: raise_failure(folder, run)
-    try: yield
+    run, again = (
+        os.environ.get("TORCHELASTIC_RUN_ID", ""),
+        int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0,
+    )
+    if again:
+        raise_failure(folder, run)
+    try:
+        yield
     except tuple(LASTING.values()) as e:
         kind = next(k for k in LASTING if isinstance(e, LASTING[k]))
         if not isinstance(e, ConnectionError) and Path(folder).is_dir() and not _marker(folder).is_file():
-            atomic_write(_marker(folder), json.dumps(dict(run=run, kind=kind, message=str(e), rank=int(os.environ.get("RANK", 0)))))
+            atomic_write(
+                _marker(folder),
+                json.dumps(dict(run=run, kind=kind, message=str(e), rank=int(os.environ.get("RANK", 0)))),
+            )
         raise
+
 
 def forget_failure(folder):
     "Remove what an earlier launch wrote down."
-    with contextlib.suppress(FileNotFoundError): _marker(folder).unlink()
+    with contextlib.suppress(FileNotFoundError):
+        _marker(folder).unlink()
+
 
 def raise_failure(folder, run: str):
     "Raise what a worker of this launch has written down, if it has."
-    if not _marker(folder).is_file(): return
+    if not _marker(folder).is_file():
+        return
     e = read_json(_marker(folder))
-    if e.get("run") == run: raise LASTING.get(e["kind"], RuntimeError)(e["message"])
+    if e.get("run") == run:
+        raise LASTING.get(e["kind"], RuntimeError)(e["message"])
 
 # %% ../../nbs/train/05_launch.ipynb #02187867
 def worker(launcher: int, entry, folder, *args):
     "What runs in each worker process: `entry(*args)`, gone when its launcher is gone."
     die_with(launcher)
-    with lasting_failures(folder): return entry(*args)
+    with lasting_failures(folder):
+        return entry(*args)
 
-def check_rendezvous(rendezvous: str, seconds: float = 30.):
+
+def check_rendezvous(rendezvous: str, seconds: float = 30.0):
     "Raises `ValueError` for a rendezvous that is no host:port, `ConnectionError` where its host cannot be found, or where something that is no rendezvous answers at the port."
     host, _, port = rendezvous.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536: raise ValueError(f"parameter rendezvous={rendezvous!r}: must be host:port of one of the machines, such as node1:29400, the same on all of them")
-    try: address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][4][0]
-    except socket.gaierror as e: raise ConnectionError(f"parameter rendezvous={rendezvous!r}: the host {host!r} cannot be found ({e.strerror})") from e
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(
+            f"parameter rendezvous={rendezvous!r}: must be host:port of one of the machines, such as node1:29400, the same on all of them"
+        )
+    try:
+        address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][4][0]
+    except socket.gaierror as e:
+        raise ConnectionError(
+            f"parameter rendezvous={rendezvous!r}: the host {host!r} cannot be found ({e.strerror})"
+        ) from e
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
         s.settimeout(2)
-        if s.connect_ex((address, int(port))): return                     # nobody there yet
+        if s.connect_ex((address, int(port))):
+            return  # nobody there yet
     ask = "import sys; from torch.distributed import TCPStore; TCPStore(sys.argv[1], int(sys.argv[2]), is_master=False)"
-    try: subprocess.run([sys.executable, "-c", ask, host, port], timeout=seconds, check=True, capture_output=True)   # a process of its own: it waits for ever on a stranger
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as e: raise ConnectionError(f"parameter rendezvous={rendezvous!r}: the port is in use by another program; choose another one, on all machines") from e
+    try:
+        subprocess.run(
+            [sys.executable, "-c", ask, host, port], timeout=seconds, check=True, capture_output=True
+        )  # a process of its own: it waits for ever on a stranger
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as e:
+        raise ConnectionError(
+            f"parameter rendezvous={rendezvous!r}: the port is in use by another program; choose another one, on all machines"
+        ) from e
+
 
 @contextlib.contextmanager
 def kernel_kept():
@@ -65,41 +107,74 @@ def kernel_kept():
     name = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
     before, os.environ[name] = os.environ.get(name), "1"
     main = threading.current_thread() is threading.main_thread()
-    kept = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)} if main else {}
-    try: yield
+    kept = (
+        {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+        if main
+        else {}
+    )
+    try:
+        yield
     finally:
         os.environ.pop(name) if before is None else os.environ.update({name: before})
-        for s, h in kept.items(): signal.signal(s, h)
+        for s, h in kept.items():
+            signal.signal(s, h)
 
-def launch(entry,                # a function of an importable module: what each worker runs
-           args: tuple,          # its arguments, plain data
-           folder,               # the run folder: workers' logs and failures are kept there
-           workers: int,         # processes on this machine
-           restarts: int = 3,    # how often to start all of them again after one was lost
-           nodes: int = 1,       # machines
-           rendezvous: str = "", # host:port of one of the machines; for one machine, a free port is found
-           join_minutes: float = 10.,   # how long to wait for the other machines
-          ):
+
+def launch(
+    entry,  # a function of an importable module: what each worker runs
+    args: tuple,  # its arguments, plain data
+    folder,  # the run folder: workers' logs and failures are kept there
+    workers: int,  # processes on this machine
+    restarts: int = 3,  # how often to start all of them again after one was lost
+    nodes: int = 1,  # machines
+    rendezvous: str = "",  # host:port of one of the machines; for one machine, a free port is found
+    join_minutes: float = 10.0,  # how long to wait for the other machines
+):
     "Run `entry(*args)` in every worker until all have ended well. Raises what a worker raised, `ConnectionError` where machines do not meet, `RuntimeError` when the restarts are used up."
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-    if nodes > 1 and not rendezvous: raise ValueError(f"nodes={nodes} needs rendezvous=host:port, the same on all machines")
-    if rendezvous: check_rendezvous(rendezvous)
+
+    if nodes > 1 and not rendezvous:
+        raise ValueError(f"nodes={nodes} needs rendezvous=host:port, the same on all machines")
+    if rendezvous:
+        check_rendezvous(rendezvous)
     run, logs = uuid.uuid4().hex[:8] if nodes == 1 else f"landmark-{Path(folder).name}", Path(folder) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    if method == "forkserver": multiprocessing.set_forkserver_preload(["torch", "timm", "polars", entry.__module__])   # restarted workers are there at once
-    config = LaunchConfig(min_nodes=nodes, max_nodes=nodes, nproc_per_node=workers, run_id=run, max_restarts=restarts, start_method=method, monitor_interval=.2,
-                          rdzv_backend="c10d", rdzv_endpoint=rendezvous or "localhost:0", rdzv_configs=dict(timeout=60 * join_minutes, join_timeout=60 * join_minutes, read_timeout=max(60, int(60 * join_minutes))),
-                          logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL))
+    if method == "forkserver":
+        multiprocessing.set_forkserver_preload(
+            ["torch", "timm", "polars", entry.__module__]
+        )  # restarted workers are there at once
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=workers,
+        run_id=run,
+        max_restarts=restarts,
+        start_method=method,
+        monitor_interval=0.2,
+        rdzv_backend="c10d",
+        rdzv_endpoint=rendezvous or "localhost:0",
+        rdzv_configs=dict(
+            timeout=60 * join_minutes,
+            join_timeout=60 * join_minutes,
+            read_timeout=max(60, int(60 * join_minutes)),
+        ),
+        logs_specs=DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL),
+    )
     forget_failure(folder)
     try:
-        with kernel_kept(): elastic_launch(config, worker)(os.getpid(), entry, folder, *args)
+        with kernel_kept():
+            elastic_launch(config, worker)(os.getpid(), entry, folder, *args)
     except RendezvousError as e:
-        raise ConnectionError(f"rendezvous={rendezvous or 'on this machine'}: {nodes} machines did not meet within {join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, and does every machine run this with the same nodes and rendezvous?") from e
+        raise ConnectionError(
+            f"rendezvous={rendezvous or 'on this machine'}: {nodes} machines did not meet within {join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, and does every machine run this with the same nodes and rendezvous?"
+        ) from e
     except ChildFailedError as e:
         raise_failure(folder, run)
         rank, failure = e.get_first_failure()
-        raise RuntimeError(f"worker {rank} was lost ({failure.message if isinstance(failure.message, str) else failure.signal_name() or f'exit code {failure.exitcode}'}) and the {restarts} restarts are used up. Its output is below {logs}; the same command goes on from the last checkpoint") from e
+        raise RuntimeError(
+            f"worker {rank} was lost ({failure.message if isinstance(failure.message, str) else failure.signal_name() or f'exit code {failure.exitcode}'}) and the {restarts} restarts are used up. Its output is below {logs}; the same command goes on from the last checkpoint"
+        ) from e

@@ -7,7 +7,12 @@ __all__ = ['OptimConfig', 'adam', 'Head', 'State', 'new_state', 'save_checkpoint
            'load_checkpoint', 'RunFolder', 'head_step', 'train_step']
 
 # %% ../../nbs/train/01_loop.ipynb #f79eb423
-import contextlib, hashlib, json, os, shutil, time
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,54 +28,73 @@ from .workers import Workers
 @dataclass(frozen=True)
 class OptimConfig(Config):
     "Losses and optimisers (Adam), as in the paper."
+
     lr: float = knob(1e-5, "rate of trunk, pooling and projection", 0)
     head_lr: float = knob(1e-2, "rate of the heads", 0)
-    s: float = knob(30., "scale of CosFace", 0)
-    m: float = knob(.4, "margin of CosFace", 0)
-    precision: str = knob("float32", "of the forward pass; float16 scales the loss and leaves out steps that overflow", choices=("float32", "bfloat16", "float16"))
+    s: float = knob(30.0, "scale of CosFace", 0)
+    m: float = knob(0.4, "margin of CosFace", 0)
+    precision: str = knob(
+        "float32",
+        "of the forward pass; float16 scales the loss and leaves out steps that overflow",
+        choices=("float32", "bfloat16", "float16"),
+    )
+
 
 def adam(params, lr: float):
     "Adam with its fused kernel."
     return torch.optim.Adam(list(params), lr=lr, fused=True)
 
+
 @dataclass
 class Head:
     "A group's classifier and its optimiser."
+
     module: nn.Module
     opt: torch.optim.Optimizer
-    host: dict = field(default_factory=dict)   # its place in host memory: pinned, made once
+    host: dict = field(default_factory=dict)  # its place in host memory: pinned, made once
+
     def to(self, device):
         "Move weights, moments and step count (Adam's fused kernel reads it on the device) to the device, or back to host memory."
         host = torch.device(device).type == "cpu"
+
         def moved(key, t):
-            if not host: return t.to(device, non_blocking=True)
-            if t.device.type == "cpu": return t
-            if key not in self.host: self.host[key] = torch.empty(t.shape, dtype=t.dtype, pin_memory=True)
+            if not host:
+                return t.to(device, non_blocking=True)
+            if t.device.type == "cpu":
+                return t
+            if key not in self.host:
+                self.host[key] = torch.empty(t.shape, dtype=t.dtype, pin_memory=True)
             return self.host[key].copy_(t)
+
         for name, p in self.module.named_parameters():
-            if p.device != torch.device(device): p.grad = None
+            if p.device != torch.device(device):
+                p.grad = None
             p.data = moved(name, p.data)
             s = self.opt.state.get(p, {})
-            for k in s: s[k] = moved(f"{k}.{name}", s[k])
+            for k in s:
+                s[k] = moved(f"{k}.{name}", s[k])
         return self
+
 
 @dataclass
 class State:
     "All that a trainer changes."
+
     model: nn.Module
     opt: torch.optim.Optimizer
     dim: int
     cfg: OptimConfig
     device: str = "cpu"
     seed: int = 0
-    heads: dict = field(default_factory=dict)   # group -> Head
-    changed: set = field(default_factory=set)   # groups whose head changed since the last checkpoint
-    momentum: torch.Tensor | None = None        # of SlowMo's outer step, [trunk's trainable weights]
-    scaler: object = None                       # of the loss, for float16
-    ema: nn.Module | None = None                # a moving average of the model
-    step: int = 0                               # optimiser steps of the trunk's clock
-    seconds: float = 0.                         # spent training, over all sessions
-    best: dict = field(default_factory=dict)    # of the best evaluation so far
+    heads: dict = field(default_factory=dict)  # group -> Head
+    changed: set = field(default_factory=set)  # groups whose head changed since the last checkpoint
+    momentum: torch.Tensor | None = None  # of SlowMo's outer step, [trunk's trainable weights]
+    scaler: object = None  # of the loss, for float16
+    ema: nn.Module | None = None  # a moving average of the model
+    step: int = 0  # optimiser steps of the trunk's clock
+    seconds: float = 0.0  # spent training, over all sessions
+    best: dict = field(default_factory=dict)  # of the best evaluation so far
+
     def head(self, group: int, classes: int) -> Head:
         "The head of a group, on the training device; made on first use from the group's own seed."
         if group not in self.heads:
@@ -80,110 +104,191 @@ class State:
             self.heads[group] = Head(module, adam(module.parameters(), self.cfg.head_lr))
         self.changed.add(group)
         return self.heads[group].to(self.device)
+
     def park(self, group: int):
         "Send a head to host memory."
         self.heads[group].to("cpu")
+
 
 def new_state(model, cfg: OptimConfig, device="cpu", seed=0) -> State:
     "A fresh state around a model."
     model.to(device, memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler(device.split(":")[0], enabled=cfg.precision == "float16")
-    return State(model, adam([p for p in model.parameters() if p.requires_grad], cfg.lr), model.dim, cfg, device, seed, scaler=scaler)
+    return State(
+        model,
+        adam([p for p in model.parameters() if p.requires_grad], cfg.lr),
+        model.dim,
+        cfg,
+        device,
+        seed,
+        scaler=scaler,
+    )
 
 # %% ../../nbs/train/01_loop.ipynb #897867bc
 def _pack(module, opt, prefix=""):
     "Tensors of a module and its optimiser's state, by name."
     from collections import OrderedDict
+
     out = OrderedDict((f"w.{k}", v) for k, v in module.state_dict().items())
     names = {id(p): k for k, p in module.named_parameters()}
     for p in opt.param_groups[0]["params"]:
-        for k, v in opt.state.get(p, {}).items(): out[f"o.{k}.{names[id(p)]}"] = v
+        for k, v in opt.state.get(p, {}).items():
+            out[f"o.{k}.{names[id(p)]}"] = v
     return {k: v.detach().cpu().contiguous() for k, v in out.items()}
+
 
 def _unpack(tensors, module, opt):
     "Put `_pack`'s tensors back; keeps each parameter's memory format."
     own = module.state_dict()
     got = {k[2:]: v for k, v in tensors.items() if k.startswith("w.")}
     if own.keys() != got.keys() or any(own[k].shape != got[k].shape for k in own):
-        odd = next((k for k in own if k not in got or own[k].shape != got[k].shape), None) or next(iter(got.keys() - own.keys()))
+        odd = next((k for k in own if k not in got or own[k].shape != got[k].shape), None) or next(
+            iter(got.keys() - own.keys())
+        )
         raise ValueError(f"its tensor {odd!r} does not fit the model")
     with torch.no_grad():
-        for k, v in own.items(): v.copy_(got[k])
+        for k, v in own.items():
+            v.copy_(got[k])
     opt.state.clear()
     for k, p in module.named_parameters():
         s = {n: tensors[f"o.{n}.{k}"] for n in ("step", "exp_avg", "exp_avg_sq") if f"o.{n}.{k}" in tensors}
-        if s: opt.state[p] = {n: (v.to(p.device) if n == "step" else torch.empty_like(p).copy_(v)) for n, v in s.items()}
+        if s:
+            opt.state[p] = {
+                n: (v.to(p.device) if n == "step" else torch.empty_like(p).copy_(v)) for n, v in s.items()
+            }
+
 
 def save_checkpoint(state: State, folder, config: dict, keep: int = 2, workers: Workers = Workers()) -> Path:
     "Write the state below `folder`, all workers together; whoever is killed on the way leaves the last checkpoint whole."
     folder, name = Path(folder), f"{state.step:09d}"
     tmp, last, error = folder / f".part-{name}", latest_checkpoint(folder), None
-    if last is not None and last.name == name: return last
+    if last is not None and last.name == name:
+        return last
 
     def attempt(do):
         "Run a part of it; all workers stop together if one of them cannot do its own."
         nonlocal error
-        try: do()
-        except OSError as e: error = e
-        if workers.all(error is None): return
-        if workers.first: shutil.rmtree(tmp, ignore_errors=True)
-        raise OSError(error.errno if error else None, f"could not write the checkpoint of step {state.step} to {folder}: {error.strerror if error else 'another worker failed, see its log'}. The last good one is {last or 'none'}; free some space and run the same command again") from error
+        try:
+            do()
+        except OSError as e:
+            error = e
+        if workers.all(error is None):
+            return
+        if workers.first:
+            shutil.rmtree(tmp, ignore_errors=True)
+        raise OSError(
+            error.errno if error else None,
+            f"could not write the checkpoint of step {state.step} to {folder}: {error.strerror if error else 'another worker failed, see its log'}. The last good one is {last or 'none'}; free some space and run the same command again",
+        ) from error
+
     def begin():
-        if not workers.first: return
+        if not workers.first:
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".part-*"): shutil.rmtree(left, ignore_errors=True)
+        for left in folder.glob(".part-*"):
+            shutil.rmtree(left, ignore_errors=True)
         tmp.mkdir()
+
     def heads():
         for g, head in state.heads.items():
             file = f"group-{g:05d}.safetensors"
             if last is not None and g not in state.changed and (last / file).exists():
-                try: os.link(last / file, tmp / file); continue
-                except OSError: pass                                           # a file system without links
+                try:
+                    os.link(last / file, tmp / file)
+                    continue
+                except OSError:
+                    pass  # a file system without links
             save_tensors(tmp / file, _pack(head.module, head.opt))
         if workers.first:
             outer = {} if state.momentum is None else {"slow.momentum": state.momentum.detach().cpu()}
-            if state.ema is not None: outer |= {f"ema.{k}": v.detach().cpu().contiguous() for k, v in state.ema.state_dict().items()}
+            if state.ema is not None:
+                outer |= {
+                    f"ema.{k}": v.detach().cpu().contiguous() for k, v in state.ema.state_dict().items()
+                }
             save_tensors(tmp / "trunk.safetensors", _pack(state.model, state.opt) | outer)
+
     def finish():
-        if not workers.first: return
+        if not workers.first:
+            return
         groups = sorted(int(f.stem.split("-")[1]) for f in tmp.glob("group-*.safetensors"))
-        atomic_write(tmp / "state.json", json.dumps(dict(step=state.step, seconds=state.seconds, best=state.best, seed=state.seed, groups=groups, scaler=state.scaler.state_dict(), config=config)))
+        atomic_write(
+            tmp / "state.json",
+            json.dumps(
+                dict(
+                    step=state.step,
+                    seconds=state.seconds,
+                    best=state.best,
+                    seed=state.seed,
+                    groups=groups,
+                    scaler=state.scaler.state_dict(),
+                    config=config,
+                )
+            ),
+        )
         os.replace(tmp, folder / name)
-    for part in (begin, heads, finish): attempt(part)
+
+    for part in (begin, heads, finish):
+        attempt(part)
     state.changed.clear()
     if workers.first:
-        for old in sorted(p for p in folder.iterdir() if p.name.isdigit())[:-keep]: shutil.rmtree(old, ignore_errors=True)
+        for old in sorted(p for p in folder.iterdir() if p.name.isdigit())[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
     return folder / name
+
 
 def latest_checkpoint(folder) -> Path | None:
     "The newest whole checkpoint below a folder, or None."
-    found = sorted(p for p in Path(folder).glob("*") if p.name.isdigit() and (p / "state.json").exists()) if Path(folder).is_dir() else []
+    found = (
+        sorted(p for p in Path(folder).glob("*") if p.name.isdigit() and (p / "state.json").exists())
+        if Path(folder).is_dir()
+        else []
+    )
     return found[-1] if found else None
+
 
 def differing(have: dict, want: dict, free=()) -> list[str]:
     "Settings that differ, as text; those in `free` may."
-    return [f"{k}={want.get(k)!r} now, {have.get(k)!r} there" for k in sorted(have.keys() | want.keys()) if k not in free and json.dumps(have.get(k)) != json.dumps(want.get(k))]
+    return [
+        f"{k}={want.get(k)!r} now, {have.get(k)!r} there"
+        for k in sorted(have.keys() | want.keys())
+        if k not in free and json.dumps(have.get(k)) != json.dumps(want.get(k))
+    ]
+
 
 def load_checkpoint(state: State, path, config: dict, free=(), groups=None):
     "Fill a fresh state from a checkpoint, with the heads of `groups` (by default all). Raises `ValueError` naming the settings that differ, or the file that is broken."
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    path = Path(path); info = read_json(path / "state.json")
-    if missing := {"config", "groups", "step", "seconds", "best"} - info.keys(): raise ValueError(f"{path / 'state.json'}: lacks {', '.join(sorted(missing))}; it is no checkpoint of ours")
-    if d := differing(info["config"], config, free): raise ValueError(f"{path} is a checkpoint of another configuration: {'; '.join(d)}. Use its settings, or another run folder")
+
+    path = Path(path)
+    info = read_json(path / "state.json")
+    if missing := {"config", "groups", "step", "seconds", "best"} - info.keys():
+        raise ValueError(
+            f"{path / 'state.json'}: lacks {', '.join(sorted(missing))}; it is no checkpoint of ours"
+        )
+    if d := differing(info["config"], config, free):
+        raise ValueError(
+            f"{path} is a checkpoint of another configuration: {'; '.join(d)}. Use its settings, or another run folder"
+        )
     file = path / "trunk.safetensors"
     try:
         tensors = load_file(file)
         _unpack(tensors, state.model, state.opt)
         state.momentum = tensors["slow.momentum"].to(state.device) if "slow.momentum" in tensors else None
-        if state.ema is not None: state.ema.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("ema.")})
+        if state.ema is not None:
+            state.ema.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("ema.")})
         for g in info["groups"]:
-            if groups is not None and g not in groups: continue
+            if groups is not None and g not in groups:
+                continue
             file = path / f"group-{g:05d}.safetensors"
             tensors = load_file(file)
             head = state.head(g, len(tensors["w.weight"]))
-            _unpack(tensors, head.module, head.opt); state.park(g)
-    except (SafetensorError, ValueError, FileNotFoundError, KeyError) as e: raise ValueError(f"{file}: not usable ({e}). Delete {path} to go on from the checkpoint before it") from e
+            _unpack(tensors, head.module, head.opt)
+            state.park(g)
+    except (SafetensorError, ValueError, FileNotFoundError, KeyError) as e:
+        raise ValueError(
+            f"{file}: not usable ({e}). Delete {path} to go on from the checkpoint before it"
+        ) from e
     state.step, state.seconds, state.best = info["step"], info["seconds"], info["best"]
     state.scaler.load_state_dict(info.get("scaler", {})) if state.scaler.is_enabled() else None
     state.changed.clear()
@@ -191,43 +296,74 @@ def load_checkpoint(state: State, path, config: dict, free=(), groups=None):
 # %% ../../nbs/train/01_loop.ipynb #7d98b892
 class RunFolder:
     "`config.json`, `metrics.jsonl`, `checkpoints/`, `best.safetensors`, `report.html`."
+
     def __init__(self, path, config: dict, free=(), rank: int = 0):
         self.path, self.config, self._lock = Path(path), json.loads(json.dumps(config)), None
         file = self.path / "config.json"
         if file.exists() and (d := differing(read_json(file), self.config, free)):
-            raise ValueError(f"{self.path} is a run with another configuration: {'; '.join(d)}. Use another run folder, or delete this one")
+            raise ValueError(
+                f"{self.path} is a run with another configuration: {'; '.join(d)}. Use another run folder, or delete this one"
+            )
         self.log_path = self.path / (f"metrics-{rank}.jsonl" if rank else "metrics.jsonl")
-        if not (self.path / "metrics.jsonl").exists() and latest_checkpoint(self.path / "checkpoints"): raise ValueError(f"{self.path} has checkpoints but its metrics.jsonl is gone; use another run folder")
+        if not (self.path / "metrics.jsonl").exists() and latest_checkpoint(self.path / "checkpoints"):
+            raise ValueError(
+                f"{self.path} has checkpoints but its metrics.jsonl is gone; use another run folder"
+            )
+
     def hold(self):
         "Keep other processes out until `release`, or until this one ends. Raises `ValueError` naming who holds it."
-        import fcntl, socket
+        import fcntl
+        import socket
+
         self.path.mkdir(parents=True, exist_ok=True)
         lock = open(self.path / "run.lock", "a+")
-        try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0); who = lock.read().strip(); lock.close()
-            raise ValueError(f"{self.path} is held by a run that is still going ({who or 'just starting'}): wait for it, stop it, or use another run folder") from None
-        lock.truncate(0); lock.write(f"process {os.getpid()} on {socket.gethostname()}"); lock.flush()
-        os.register_at_fork(after_in_child=lock.close)          # a loader's process may live a little longer than we do
-        self._lock = lock                                       # the system lets go of it when the process ends
+            lock.seek(0)
+            who = lock.read().strip()
+            lock.close()
+            raise ValueError(
+                f"{self.path} is held by a run that is still going ({who or 'just starting'}): wait for it, stop it, or use another run folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        os.register_at_fork(
+            after_in_child=lock.close
+        )  # a loader's process may live a little longer than we do
+        self._lock = lock  # the system lets go of it when the process ends
+
     def release(self):
-        if self._lock is not None: self._lock.close(); self._lock = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def start(self):
         "Hold the folder and write `config.json`: to be called when everything that can be checked has been, so that a wrong start leaves nothing behind."
         self.hold()
         atomic_write(self.path / "config.json", json.dumps(self.config, indent=1))
-    def _files(self): return sorted(self.path.glob("metrics*.jsonl"))
+
+    def _files(self):
+        return sorted(self.path.glob("metrics*.jsonl"))
+
     @staticmethod
     def _read(file) -> list[dict]:
         out = []
         for line in file.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError): out.append(json.loads(line))   # an unfinished last line
+            with contextlib.suppress(json.JSONDecodeError):
+                out.append(json.loads(line))  # an unfinished last line
         return out
+
     def cut(self, step: int):
         "Drop the events of steps beyond `step`, and a last line that was not finished."
-        for f in self._files(): atomic_write(f, "".join(json.dumps(l) + "\n" for l in self._read(f) if l.get("step", 0) <= step))
+        for f in self._files():
+            atomic_write(f, "".join(json.dumps(l) + "\n" for l in self._read(f) if l.get("step", 0) <= step))
+
     def log(self, kind: str, **values):
-        with open(self.log_path, "a", encoding="utf-8") as f: f.write(json.dumps(dict(kind=kind, **values)) + "\n")
+        with open(self.log_path, "a", encoding="utf-8") as f:
+            f.write(json.dumps(dict(kind=kind, **values)) + "\n")
+
     def events(self, kind: str | None = None) -> list[dict]:
         "The events so far; an unfinished last line is left out."
         return [e for f in self._files() for e in self._read(f) if kind in (None, e["kind"])]
@@ -239,17 +375,20 @@ def head_step(state: State, head: Head, images, labels, train_trunk: bool = True
     kind = torch.float16 if state.cfg.precision == "float16" else torch.bfloat16
     half = torch.autocast(state.device.split(":")[0], kind, enabled=state.cfg.precision != "float32")
     images = images.contiguous(memory_format=torch.channels_last)
-    with half, torch.set_grad_enabled(train_trunk): d = model(images)
+    with half, torch.set_grad_enabled(train_trunk):
+        d = model(images)
     loss = head.module(d.float(), labels)
     head.opt.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.step(head.opt)
     return loss.detach()
 
+
 def train_step(state: State, head: Head, images, labels, train_trunk: bool = True):
     "One step on one batch: images float [b, 3, s, s] in [0, 1], labels [b]. Returns the loss as a tensor."
     state.opt.zero_grad(set_to_none=True)
     loss = head_step(state, head, images, labels, train_trunk)
-    if train_trunk: state.scaler.step(state.opt)
+    if train_trunk:
+        state.scaler.step(state.opt)
     state.scaler.update()
     return loss

@@ -8,7 +8,8 @@ __all__ = ['Stage', 'parse_stages', 'ProgressiveConfig', 'Plan', 'make_plan', 's
            'measured_model']
 
 # %% ../../nbs/train/06_progressive.ipynb #f1873a74
-import contextlib, math
+import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
@@ -27,11 +28,13 @@ from .workers import Workers
 @dataclass(frozen=True)
 class Stage:
     "One stage of a progressive training."
-    list: str      # full, c2x or clean
-    size: int      # pixels
+
+    list: str  # full, c2x or clean
+    size: int  # pixels
     epochs: int
-    lr: float      # of the trunk, after the warm-up
-    freeze: int    # stages of the trunk that stay as they are
+    lr: float  # of the trunk, after the warm-up
+    freeze: int  # stages of the trunk that stay as they are
+
 
 def parse_stages(text: str, lr: float, freeze: int = 0) -> list[Stage]:
     "Stages from text; `lr` and `freeze` are for those that name none. Raises `ValueError` naming the stage."
@@ -39,87 +42,137 @@ def parse_stages(text: str, lr: float, freeze: int = 0) -> list[Stage]:
     for i, word in enumerate(text.split()):
         parts = word.split(":")
         try:
-            if not 3 <= len(parts) <= 5: raise ValueError("has not three to five parts")
-            s = Stage(parts[0], int(parts[1]), int(parts[2]), float(parts[3]) if len(parts) > 3 else lr, int(parts[4]) if len(parts) > 4 else freeze)
-            if s.list not in ("full", "c2x", "clean"): raise ValueError(f"its list {s.list!r} is none of full, c2x and clean")
-            for name, low in (("size", 8), ("epochs", 1), ("freeze", 0)): coerce(name, getattr(s, name), int, dict(low=low))
-            if not 0 < s.lr < math.inf: raise ValueError(f"its rate {s.lr} must be positive")
-        except ValueError as e: raise ValueError(f"parameter stages: stage {i + 1}, {word!r}: {e}; a stage is list:size:epochs, and if wanted :rate and :freeze, such as full:256:10 or clean:512:20:1e-4:2") from e
+            if not 3 <= len(parts) <= 5:
+                raise ValueError("has not three to five parts")
+            s = Stage(
+                parts[0],
+                int(parts[1]),
+                int(parts[2]),
+                float(parts[3]) if len(parts) > 3 else lr,
+                int(parts[4]) if len(parts) > 4 else freeze,
+            )
+            if s.list not in ("full", "c2x", "clean"):
+                raise ValueError(f"its list {s.list!r} is none of full, c2x and clean")
+            for name, low in (("size", 8), ("epochs", 1), ("freeze", 0)):
+                coerce(name, getattr(s, name), int, dict(low=low))
+            if not 0 < s.lr < math.inf:
+                raise ValueError(f"its rate {s.lr} must be positive")
+        except ValueError as e:
+            raise ValueError(
+                f"parameter stages: stage {i + 1}, {word!r}: {e}; a stage is list:size:epochs, and if wanted :rate and :freeze, such as full:256:10 or clean:512:20:1e-4:2"
+            ) from e
         out.append(s)
-    if not out: raise ValueError("parameter stages: holds no stage; a stage is list:size:epochs, such as clean:256:10")
+    if not out:
+        raise ValueError(
+            "parameter stages: holds no stage; a stage is list:size:epochs, such as clean:256:10"
+        )
     return out
+
 
 @dataclass(frozen=True)
 class ProgressiveConfig(Config):
     "The trainer and its head."
-    stages: str = knob("full:256:10 clean:512:20 clean:640:10", "list:size:epochs and if wanted :rate:freeze of each stage, separated by spaces")
+
+    stages: str = knob(
+        "full:256:10 clean:512:20 clean:640:10",
+        "list:size:epochs and if wanted :rate:freeze of each stage, separated by spaces",
+    )
     batch_size: int = knob(32, "images of a batch, of all workers together", 1)
     accumulate: int = knob(1, "batches whose gradients are added up for one step", 1)
-    hours: float = knob(0., "time budget: stop after this many hours of training; 0 for none", 0)
+    hours: float = knob(0.0, "time budget: stop after this many hours of training; 0 for none", 0)
     optimizer: str = knob("adamw", "adamw (transformers) or adam", choices=("adamw", "adam"))
     lr: float = knob(1e-4, "rate of the trunk in the stages that name none", 0)
-    head_lr: float = knob(0., "rate of the head; 0: the trunk's", 0)
-    weight_decay: float = knob(.01, "of adamw", 0)
-    warmup_epochs: int = knob(1, "epochs of a stage at a tenth of the rate, but at most a fifth of its steps", 0)
-    clip: float = knob(0., "largest norm of the trunk's gradient; 0: any", 0)
-    ema: float = knob(0., "decay of a moving average of the trunk, which is then what is measured and kept; 0: none", 0, .99999)
+    head_lr: float = knob(0.0, "rate of the head; 0: the trunk's", 0)
+    weight_decay: float = knob(0.01, "of adamw", 0)
+    warmup_epochs: int = knob(
+        1, "epochs of a stage at a tenth of the rate, but at most a fifth of its steps", 0
+    )
+    clip: float = knob(0.0, "largest norm of the trunk's gradient; 0: any", 0)
+    ema: float = knob(
+        0.0,
+        "decay of a moving average of the trunk, which is then what is measured and kept; 0: none",
+        0,
+        0.99999,
+    )
     K: int = knob(3, "centers of a class", 1)
-    s: float = knob(45., "scale of the cosines: 45 (2021's winner) to 80 (2020's third place)", 0)
-    m_min: float = knob(.05, "margin of the most frequent class, radians", 0, 1.5)
-    m_max: float = knob(.5, "margin of the rarest class, radians", 0, 1.5)
-    lam: float = knob(.25, "exponent of the class counts in the margins", 0)
+    s: float = knob(45.0, "scale of the cosines: 45 (2021's winner) to 80 (2020's third place)", 0)
+    m_min: float = knob(0.05, "margin of the most frequent class, radians", 0, 1.5)
+    m_max: float = knob(0.5, "margin of the rarest class, radians", 0, 1.5)
+    lam: float = knob(0.25, "exponent of the class counts in the margins", 0)
     precision: str = knob("float32", "of the forward pass", choices=("float32", "bfloat16"))
 
 # %% ../../nbs/train/06_progressive.ipynb #ab7d9669
 @dataclass(frozen=True)
 class Plan:
     "Where each stage begins and ends, in optimiser steps."
+
     stages: list
-    per_epoch: list     # steps of an epoch of each stage
-    batch: int          # images of a step
+    per_epoch: list  # steps of an epoch of each stage
+    batch: int  # images of a step
+
     @property
-    def ends(self): return np.cumsum([s.epochs * n for s, n in zip(self.stages, self.per_epoch)])
+    def ends(self):
+        return np.cumsum([s.epochs * n for s, n in zip(self.stages, self.per_epoch)])
+
     @property
-    def total(self) -> int: return int(self.ends[-1])
+    def total(self) -> int:
+        return int(self.ends[-1])
+
     def at(self, step: int) -> tuple[int, int, int]:
         "(stage, epoch, step of the epoch) of a step; of the end, the last ones."
         k = min(int(np.searchsorted(self.ends, step, side="right")), len(self.stages) - 1)
         return k, *divmod(step - (int(self.ends[k - 1]) if k else 0), self.per_epoch[k])
 
+
 def make_plan(stages: list, sizes: dict, cfg: ProgressiveConfig) -> Plan:
     "`sizes`: images of each list in training. Raises `ValueError` for a list that is smaller than a step."
     batch = cfg.batch_size * cfg.accumulate
     for s in stages:
-        if sizes[s.list] < batch: raise ValueError(f"stage {s.list}:{s.size}:{s.epochs}: the list has {sizes[s.list]} images in training, fewer than one step of {batch} (batch_size times accumulate); lower batch_size or accumulate")
+        if sizes[s.list] < batch:
+            raise ValueError(
+                f"stage {s.list}:{s.size}:{s.epochs}: the list has {sizes[s.list]} images in training, fewer than one step of {batch} (batch_size times accumulate); lower batch_size or accumulate"
+            )
     return Plan(stages, [sizes[s.list] // batch for s in stages], batch)
+
 
 def stage_rate(i: int, per_epoch: int, stage: Stage, warmup_epochs: int = 1) -> float:
     "The trunk's rate at step i of a stage: a tenth in the warm-up, then a cosine to 0."
     total = stage.epochs * per_epoch
     warm = min(warmup_epochs * per_epoch, total // 5)
-    return stage.lr / 10 if i < warm else stage.lr * .5 * (1 + math.cos(math.pi * (i - warm) / max(total - warm, 1)))
+    return (
+        stage.lr / 10
+        if i < warm
+        else stage.lr * 0.5 * (1 + math.cos(math.pi * (i - warm) / max(total - warm, 1)))
+    )
+
 
 def epoch_rows(n: int, seed: int, stage: int, epoch: int) -> np.ndarray:
     "The order of a list's n images in an epoch."
     return rng(seed, 30, stage, epoch).permutation(n)
 
-def schedule(plan: Plan, n: int, cfg: ProgressiveConfig, seed: int, start: int, workers: Workers = Workers()) -> Iterator[tuple]:
+
+def schedule(
+    plan: Plan, n: int, cfg: ProgressiveConfig, seed: int, start: int, workers: Workers = Workers()
+) -> Iterator[tuple]:
     "(step, rows) of every batch of this worker from step `start` to the end of that step's stage."
     k = plan.at(start)[0]
     order, of = None, None
     for step in range(start, int(plan.ends[k])):
         _, epoch, i = plan.at(step)
-        if epoch != of: order, of = epoch_rows(n, seed, k, epoch), epoch
+        if epoch != of:
+            order, of = epoch_rows(n, seed, k, epoch), epoch
         for j in range(cfg.accumulate):
-            rows = order[(i * cfg.accumulate + j) * cfg.batch_size:][:cfg.batch_size]
-            yield step, rows[workers.rank::workers.world]
+            rows = order[(i * cfg.accumulate + j) * cfg.batch_size :][: cfg.batch_size]
+            yield step, rows[workers.rank :: workers.world]
 
 # %% ../../nbs/train/06_progressive.ipynb #6102284c
 @dataclass
 class ProgressiveState(State):
     "A `State` that knows which stage it is set up for; its one head is kept under the worker's rank."
+
     stage: int = -1
-    classes: str = ""      # fingerprint of the head's class list
+    classes: str = ""  # fingerprint of the head's class list
+
 
 def idle_parameters(model, size: int) -> list:
     "Parameters that train and have no part in a descriptor: what a trunk keeps for the classifier that it was built without."
@@ -129,33 +182,80 @@ def idle_parameters(model, size: int) -> list:
     grads = torch.autograd.grad(d.sum(), own, allow_unused=True)
     return [p for p, g in zip(own, grads) if g is None]
 
-def begin_stage(state: ProgressiveState, k: int, stage: Stage, classes, cfg: ProgressiveConfig, workers: Workers = Workers()):
+
+def begin_stage(
+    state: ProgressiveState,
+    k: int,
+    stage: Stage,
+    classes,
+    cfg: ProgressiveConfig,
+    workers: Workers = Workers(),
+):
     "Set the state up for stage k: size, frozen layers, head, optimisers, moving average. `classes`: a list of classes with `counts` and `fingerprint`."
     m = state.model
-    m.resize(stage.size); m.freeze(stage.freeze)
+    m.resize(stage.size)
+    m.freeze(stage.freeze)
     m.to(state.device, memory_format=torch.channels_last)
-    for p in idle_parameters(m, stage.size): p.requires_grad_(False)   # DDP would wait for their gradients
-    make = lambda params, lr: torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True) if cfg.optimizer == "adamw" else torch.optim.Adam(params, lr, fused=True)
+    for p in idle_parameters(m, stage.size):
+        p.requires_grad_(False)  # DDP would wait for their gradients
+    make = lambda params, lr: (
+        torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True)
+        if cfg.optimizer == "adamw"
+        else torch.optim.Adam(params, lr, fused=True)
+    )
     state.opt = make([p for p in m.parameters() if p.requires_grad], stage.lr)
-    if state.classes != classes.fingerprint: state.heads.clear()
-    if workers.rank in state.heads:                                    # the same classes, perhaps with other counts
+    if state.classes != classes.fingerprint:
+        state.heads.clear()
+    if workers.rank in state.heads:  # the same classes, perhaps with other counts
         head = state.heads[workers.rank].module
         head.margins.copy_(dynamic_margins(classes.counts, cfg.m_min, cfg.m_max, cfg.lam))
-    else: head = SubCenterArcFace(m.dim, classes.counts, cfg.K, cfg.s, cfg.m_min, cfg.m_max, cfg.lam, (workers.rank, workers.world), state.seed).to(state.device)
+    else:
+        head = SubCenterArcFace(
+            m.dim,
+            classes.counts,
+            cfg.K,
+            cfg.s,
+            cfg.m_min,
+            cfg.m_max,
+            cfg.lam,
+            (workers.rank, workers.world),
+            state.seed,
+        ).to(state.device)
     state.heads[workers.rank] = Head(head, make(list(head.parameters()), cfg.head_lr or stage.lr))
     if cfg.ema:
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
         state.ema = AveragedModel(m, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True)
     state.stage, state.classes = k, classes.fingerprint
     state.changed.add(workers.rank)
 
+
 def new_progressive(model, cfg: ProgressiveConfig, device: str = "cpu", seed: int = 0) -> ProgressiveState:
     "A state around a model, set up for no stage yet."
-    return ProgressiveState(model, None, model.dim, cfg, device, seed, scaler=torch.amp.GradScaler(device.split(":")[0], enabled=False))
+    return ProgressiveState(
+        model,
+        None,
+        model.dim,
+        cfg,
+        device,
+        seed,
+        scaler=torch.amp.GradScaler(device.split(":")[0], enabled=False),
+    )
 
-def resume(state: ProgressiveState, path, config: dict, free, plan: Plan, classes_of_stage, cfg: ProgressiveConfig, workers: Workers = Workers()):
+
+def resume(
+    state: ProgressiveState,
+    path,
+    config: dict,
+    free,
+    plan: Plan,
+    classes_of_stage,
+    cfg: ProgressiveConfig,
+    workers: Workers = Workers(),
+):
     "Fill a new state from a checkpoint, whatever number of workers wrote it. Raises `ValueError` naming what does not fit."
     from safetensors import safe_open
+
     path, rank = Path(path), workers.rank
     k = plan.at(max(read_json(path / "state.json")["step"] - 1, 0))[0]
     begin_stage(state, k, plan.stages[k], classes_of_stage(k), cfg, workers)
@@ -165,7 +265,10 @@ def resume(state: ProgressiveState, path, config: dict, free, plan: Plan, classe
     for i, file in enumerate(pieces):
         first, last = class_range(head.module.classes, i, len(pieces))
         with safe_open(file, "pt") as f:
-            if f.get_slice("w.centers").get_shape()[0] != last - first: raise ValueError(f"{file}: holds {f.get_slice('w.centers').get_shape()[0]} classes where this class list has {last - first}; it is a head of another class list")
+            if f.get_slice("w.centers").get_shape()[0] != last - first:
+                raise ValueError(
+                    f"{file}: holds {f.get_slice('w.centers').get_shape()[0]} classes where this class list has {last - first}; it is a head of another class list"
+                )
             a, b = max(first, head.module.lo) - first, min(last, head.module.hi) - first
             for name in f.keys() if a < b else ():
                 piece = f.get_slice(name)
@@ -176,62 +279,107 @@ def resume(state: ProgressiveState, path, config: dict, free, plan: Plan, classe
 @dataclass(frozen=True)
 class Trained:
     "What the trainer yields after each step."
+
     step: int
     stage: int
     epoch: int
-    loss: torch.Tensor   # mean over the step's images, of all workers
+    loss: torch.Tensor  # mean over the step's images, of all workers
     lr: float
-    batches: list        # of this worker, without their images
-    first: bool          # of its stage
-    last: bool           # of its epoch
+    batches: list  # of this worker, without their images
+    first: bool  # of its stage
+    last: bool  # of its epoch
     taken, unit = 1, "stage"
-    @property
-    def iteration(self) -> int: return self.epoch
-    @property
-    def losses(self) -> dict: return {self.stage: self.loss}
-    @property
-    def where(self) -> str: return f"stage {self.stage + 1}, epoch {self.epoch + 1}"
 
-def progressive(state: ProgressiveState, plan: Plan,
-                loader,                # (stage, first step) -> the batches of `schedule`
-                classes_of_stage,      # stage -> its classes
-                cfg: ProgressiveConfig,
-                aug: LandmarkAugmentConfig = LandmarkAugmentConfig(),
-                workers: Workers = Workers()) -> Iterator[Trained]:
+    @property
+    def iteration(self) -> int:
+        return self.epoch
+
+    @property
+    def losses(self) -> dict:
+        return {self.stage: self.loss}
+
+    @property
+    def where(self) -> str:
+        return f"stage {self.stage + 1}, epoch {self.epoch + 1}"
+
+
+def progressive(
+    state: ProgressiveState,
+    plan: Plan,
+    loader,  # (stage, first step) -> the batches of `schedule`
+    classes_of_stage,  # stage -> its classes
+    cfg: ProgressiveConfig,
+    aug: LandmarkAugmentConfig = LandmarkAugmentConfig(),
+    workers: Workers = Workers(),
+) -> Iterator[Trained]:
     "Progressive training from `state.step` on. The state is consistent whenever it yields."
     while state.step < plan.total:
         k, stage = plan.at(state.step)[0], plan.stages[plan.at(state.step)[0]]
         begins = int(plan.ends[k - 1]) if k else 0
-        if state.stage != k: begin_stage(state, k, stage, classes_of_stage(k), cfg, workers)
+        if state.stage != k:
+            begin_stage(state, k, stage, classes_of_stage(k), cfg, workers)
         model, head = state.model, state.heads[workers.rank]
         net = model
-        if workers.world > 1: net = torch.nn.parallel.DistributedDataParallel(model, device_ids=[torch.device(state.device)] if state.device != "cpu" else None)
+        if workers.world > 1:
+            net = torch.nn.parallel.DistributedDataParallel(
+                model, device_ids=[torch.device(state.device)] if state.device != "cpu" else None
+            )
         batches = loader(k, state.step)
         while state.step < plan.ends[k]:
             t = state.step
             lr = stage_rate(t - begins, plan.per_epoch[k], stage, cfg.warmup_epochs)
             for opt, base in ((state.opt, stage.lr), (head.opt, cfg.head_lr or stage.lr)):
-                for g in opt.param_groups: g["lr"] = base * lr / stage.lr
+                for g in opt.param_groups:
+                    g["lr"] = base * lr / stage.lr
                 opt.zero_grad(set_to_none=True)
             net.train()
-            total, seen = 0., []
+            total, seen = 0.0, []
             for j in range(cfg.accumulate):
-                batch = next(batches); assert batch["step"] == t
-                torch.manual_seed(int(rng(state.seed, 31, t, j, workers.rank).integers(1 << 62)))       # dropout and stochastic depth
-                images = augment_landmarks(batch["images"].to(state.device, non_blocking=True), rng(state.seed, 32, t, j), aug, (workers.rank, workers.world))
-                with net.no_sync() if workers.world > 1 and j < cfg.accumulate - 1 else contextlib.nullcontext():
-                    with torch.autocast(state.device.split(":")[0], torch.bfloat16, enabled=cfg.precision == "bfloat16"): d = net(images.contiguous(memory_format=torch.channels_last))
+                batch = next(batches)
+                assert batch["step"] == t
+                torch.manual_seed(
+                    int(rng(state.seed, 31, t, j, workers.rank).integers(1 << 62))
+                )  # dropout and stochastic depth
+                images = augment_landmarks(
+                    batch["images"].to(state.device, non_blocking=True),
+                    rng(state.seed, 32, t, j),
+                    aug,
+                    (workers.rank, workers.world),
+                )
+                with (
+                    net.no_sync()
+                    if workers.world > 1 and j < cfg.accumulate - 1
+                    else contextlib.nullcontext()
+                ):
+                    with torch.autocast(
+                        state.device.split(":")[0], torch.bfloat16, enabled=cfg.precision == "bfloat16"
+                    ):
+                        d = net(images.contiguous(memory_format=torch.channels_last))
                     loss = head.module(d.float(), batch["labels"].to(state.device)) / cfg.accumulate
                     loss.backward()
                 total = total + loss.detach()
                 seen.append({n: v for n, v in batch.items() if n != "images"})
-            if cfg.clip: torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip)
-            state.opt.step(); head.opt.step()
-            if state.ema is not None: state.ema.update_parameters(model)
-            state.step += 1; state.changed.add(workers.rank)
+            if cfg.clip:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.clip)
+            state.opt.step()
+            head.opt.step()
+            if state.ema is not None:
+                state.ema.update_parameters(model)
+            state.step += 1
+            state.changed.add(workers.rank)
             i = state.step - begins
-            yield Trained(state.step, k, (i - 1) // plan.per_epoch[k], total, lr, seen, i == 1, i % plan.per_epoch[k] == 0)
+            yield Trained(
+                state.step,
+                k,
+                (i - 1) // plan.per_epoch[k],
+                total,
+                lr,
+                seen,
+                i == 1,
+                i % plan.per_epoch[k] == 0,
+            )
         del net
+
 
 def measured_model(state: ProgressiveState):
     "What is measured and kept: the moving average if there is one."

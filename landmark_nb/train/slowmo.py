@@ -10,18 +10,25 @@ import torch
 from torch import Tensor
 
 # %% ../../nbs/train/03_slowmo.ipynb #be90fee1
-def slowmo(anchor: Tensor,    # [n] weights before the round, x
-           mean: Tensor,      # [n] their mean over groups after it
-           momentum: Tensor | None,  # [n] u, None in the first round
-           lr: float,         # eta, the rate of this round's local steps
-           alpha: float = 1., # the outer rate
-           beta: float = 0.,  # the outer momentum, in [0, 1)
-          ) -> tuple:         # new weights [n], new momentum [n]
+def slowmo(
+    anchor: Tensor,  # [n] weights before the round, x
+    mean: Tensor,  # [n] their mean over groups after it
+    momentum: Tensor | None,  # [n] u, None in the first round
+    lr: float,  # eta, the rate of this round's local steps
+    alpha: float = 1.0,  # the outer rate
+    beta: float = 0.0,  # the outer momentum, in [0, 1)
+) -> tuple:  # new weights [n], new momentum [n]
     "One outer step of SlowMo (Wang et al., 2020, eq. 2 and 3). Nothing is changed in place. Raises `ValueError` for a rate or momentum that makes no sense."
-    if not lr > 0: raise ValueError(f"lr={lr}: the pseudo-gradient is divided by the round's rate, which must be positive")
-    if not 0 <= beta < 1: raise ValueError(f"beta={beta}: must lie in [0, 1); 0 is plain averaging")
-    if not alpha > 0: raise ValueError(f"alpha={alpha}: must be positive; 1 is plain averaging")
+    if not lr > 0:
+        raise ValueError(
+            f"lr={lr}: the pseudo-gradient is divided by the round's rate, which must be positive"
+        )
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta={beta}: must lie in [0, 1); 0 is plain averaging")
+    if not alpha > 0:
+        raise ValueError(f"alpha={alpha}: must be positive; 1 is plain averaging")
     new = torch.lerp(anchor, mean, alpha)
     gradient = (anchor - mean) / lr
-    if beta == 0 or momentum is None: return new, gradient
+    if beta == 0 or momentum is None:
+        return new, gradient
     return new - alpha * beta * lr * momentum, beta * momentum + gradient

@@ -6,7 +6,12 @@
 __all__ = ['Workers', 'threads_of', 'die_with', 'connected']
 
 # %% ../../nbs/train/00_workers.ipynb #aad1f14b
-import contextlib, os, select, signal, sys, threading
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -15,68 +20,108 @@ import torch
 @dataclass(frozen=True)
 class Workers:
     "This worker among all of a run. The default is a world of one."
+
     rank: int = 0
     world: int = 1
-    local_world: int = 1    # workers on this machine
+    local_world: int = 1  # workers on this machine
     device: str = "cpu"
+
     @property
-    def first(self) -> bool: return self.rank == 0
+    def first(self) -> bool:
+        return self.rank == 0
+
     def mine(self, groups: list) -> list:
         "The groups of this worker: the i-th belongs to worker `i mod world`. Raises `ValueError` where a worker would have none."
-        if len(groups) < self.world: raise ValueError(f"groups={len(groups)}, workers={self.world}: a worker trains whole groups, so there must be at least as many groups as workers; use at most {len(groups)} workers, or more groups")
+        if len(groups) < self.world:
+            raise ValueError(
+                f"groups={len(groups)}, workers={self.world}: a worker trains whole groups, so there must be at least as many groups as workers; use at most {len(groups)} workers, or more groups"
+            )
         return [g for i, g in enumerate(groups) if i % self.world == self.rank]
+
     def sum_(self, t: torch.Tensor) -> torch.Tensor:
         "The sum over workers, in place."
-        if self.world > 1: torch.distributed.all_reduce(t)
+        if self.world > 1:
+            torch.distributed.all_reduce(t)
         return t
+
     def all(self, good: bool) -> bool:
         "Whether it holds for every worker; all of them wait here for one another."
-        if self.world == 1: return good
+        if self.world == 1:
+            return good
         return float(self.sum_(torch.tensor([float(good)], device=self.device))[0]) == self.world
-    def barrier(self): self.all(True)
+
+    def barrier(self):
+        self.all(True)
+
 
 def threads_of(local_world: int, wanted: int = 0) -> int:
     "Torch's threads for each of a machine's workers: an equal share of the cores that we may use, unless told otherwise."
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or max(1, cores // local_world)
 
+
 def die_with(pid: int | None = None):
     "End this process (Linux) when process `pid`, by default its parent, ends, however that happens: no orphan trains on. A thread waits for it, because a forked server may stand between launcher and worker."
-    if not hasattr(os, "pidfd_open"): return
-    try: fd = os.pidfd_open(pid or os.getppid())
-    except ProcessLookupError: os._exit(1)
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        fd = os.pidfd_open(pid or os.getppid())
+    except ProcessLookupError:
+        os._exit(1)
+
     def wait():
-        select.select([fd], [], [])                            # readable when it has ended
+        select.select([fd], [], [])  # readable when it has ended
         os.kill(os.getpid(), signal.SIGKILL)
+
     threading.Thread(target=wait, daemon=True).start()
 
+
 @contextlib.contextmanager
-def connected(device: str = "cpu",   # cpu or cuda; worker i of a machine gets its i-th GPU
-              threads: int = 0,      # torch's threads of this worker; 0: an equal share of the cores
-              hours: float = 12.,    # how long to wait for another worker, which may be measuring
-             join_seconds: float = 45.,   # how long connecting may take
-             ):
+def connected(
+    device: str = "cpu",  # cpu or cuda; worker i of a machine gets its i-th GPU
+    threads: int = 0,  # torch's threads of this worker; 0: an equal share of the cores
+    hours: float = 12.0,  # how long to wait for another worker, which may be measuring
+    join_seconds: float = 45.0,  # how long connecting may take
+):
     "`Workers` as torchrun's environment describes them; outside of it, a world of one. Raises `ValueError` for more workers than GPUs."
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if "RANK" not in os.environ or world == 1:
-        if threads: torch.set_num_threads(threads)
-        yield Workers(device=device); return
+        if threads:
+            torch.set_num_threads(threads)
+        yield Workers(device=device)
+        return
     from datetime import timedelta
+
     rank, i = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", 0))
     if device == "cuda":
-        if local > (n := torch.cuda.device_count()): raise ValueError(f"workers={local}: this machine has {n} GPU{'s' * (n != 1)}; use at most as many workers, or device=cpu")
-        device = f"cuda:{i}"; torch.cuda.set_device(i)
+        if local > (n := torch.cuda.device_count()):
+            raise ValueError(
+                f"workers={local}: this machine has {n} GPU{'s' * (n != 1)}; use at most as many workers, or device=cpu"
+            )
+        device = f"cuda:{i}"
+        torch.cuda.set_device(i)
     torch.set_num_threads(threads_of(local, threads))
     backend, wait = "nccl" if device.startswith("cuda") else "gloo", timedelta(seconds=join_seconds)
-    gpu = torch.device(device) if device.startswith("cuda") else None            # with it NCCL connects now, not at the first sum
+    gpu = (
+        torch.device(device) if device.startswith("cuda") else None
+    )  # with it NCCL connects now, not at the first sum
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("GROUP_WORLD_SIZE") == "1":
         # torchrun keeps its store from one start of the workers to the next, with the addresses of the dead in it: look under another name after a restart
-        store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=False, timeout=wait)
-        store = torch.distributed.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=wait, device_id=gpu)
-    else: torch.distributed.init_process_group(backend, timeout=wait, device_id=gpu)
+        store = torch.distributed.TCPStore(
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=False, timeout=wait
+        )
+        store = torch.distributed.PrefixStore(
+            f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store
+        )
+        torch.distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=world, timeout=wait, device_id=gpu
+        )
+    else:
+        torch.distributed.init_process_group(backend, timeout=wait, device_id=gpu)
     c10d = torch.distributed.distributed_c10d
     getattr(c10d, "set_timeout", c10d._set_pg_timeout)(timedelta(hours=hours))
-    try: yield Workers(rank, world, local, device)
+    try:
+        yield Workers(rank, world, local, device)
     finally:
-        if sys.exc_info()[0] is None: torch.distributed.destroy_process_group()   # after a failure it could wait for the dead
+        if sys.exc_info()[0] is None:
+            torch.distributed.destroy_process_group()  # after a failure it could wait for the dead

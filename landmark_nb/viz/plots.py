@@ -8,30 +8,70 @@ __all__ = ['INK', 'PAPER', 'GRID', 'RIGHT', 'WRONG', 'QUIET', 'PALETTE', 'TEMPLA
            'rank_counts', 'recall_bars', 'data_uri', 'thumbnail', 'card', 'image_grid', 'retrieval_strips']
 
 # %% ../../nbs/viz/00_plots.ipynb #1b44072c
-import base64, html, io
+import base64
+import html
+import io
 
 import numpy as np
 import plotly.graph_objects as go
 
 # %% ../../nbs/viz/00_plots.ipynb #5146b6ca
 INK, PAPER, GRID, RIGHT, WRONG, QUIET = "#1d2733", "#ffffff", "#e6eaef", "#17864b", "#c93a3a", "#9aa7b5"
-PALETTE = ["#2f6fde", "#e2852e", "#2a9d8f", "#b2479f", "#8a6d3b", "#5b5fc7", "#d1495b", "#4f8a10", "#118ab2", "#ad6a6c", "#7a7d2f", "#3d5a80"]
+PALETTE = [
+    "#2f6fde",
+    "#e2852e",
+    "#2a9d8f",
+    "#b2479f",
+    "#8a6d3b",
+    "#5b5fc7",
+    "#d1495b",
+    "#4f8a10",
+    "#118ab2",
+    "#ad6a6c",
+    "#7a7d2f",
+    "#3d5a80",
+]
 
-TEMPLATE = dict(layout=dict({a: dict(automargin=True, title=dict(font=dict(size=13), standoff=8)) for a in ("xaxis", "yaxis")}, hovermode="closest"))
+TEMPLATE = dict(
+    layout=dict(
+        {a: dict(automargin=True, title=dict(font=dict(size=13), standoff=8)) for a in ("xaxis", "yaxis")},
+        hovermode="closest",
+    )
+)
+
 
 def style(fig: go.Figure, title: str = "", height: int = 380, **layout) -> go.Figure:
     "Give a figure the project's look."
-    fig.update_layout(title=dict(text=title, font=dict(size=15), x=.01, xanchor="left"), height=height, font=dict(family="system-ui, sans-serif", size=13, color=INK), template=TEMPLATE,
-                      paper_bgcolor=PAPER, plot_bgcolor=PAPER, margin=dict(l=60, r=20, t=50 if title else 34, b=50), colorway=PALETTE, legend=dict(orientation="h", y=1.0, yanchor="bottom", x=1, xanchor="right"), hoverlabel=dict(font_size=12))
+    fig.update_layout(
+        title=dict(text=title, font=dict(size=15), x=0.01, xanchor="left"),
+        height=height,
+        font=dict(family="system-ui, sans-serif", size=13, color=INK),
+        template=TEMPLATE,
+        paper_bgcolor=PAPER,
+        plot_bgcolor=PAPER,
+        margin=dict(l=60, r=20, t=50 if title else 34, b=50),
+        colorway=PALETTE,
+        legend=dict(orientation="h", y=1.0, yanchor="bottom", x=1, xanchor="right"),
+        hoverlabel=dict(font_size=12),
+    )
     look = dict(gridcolor=GRID, zerolinecolor=GRID, linecolor=QUIET)
-    fig.update_xaxes(**look); fig.update_yaxes(**look)
+    fig.update_xaxes(**look)
+    fig.update_yaxes(**look)
     fig.update_layout(**layout)
     return fig
+
 
 def colored(index, palette) -> dict:
     "What a marker needs to have the index-th of some colours at each point: numbers, because plotly looks at each of twenty thousand texts by itself."
     n = len(palette)
-    return dict(color=np.asarray(index, np.float32), cmin=-.5, cmax=n - .5, showscale=False, colorscale=[[(i + d) / n, c] for i, c in enumerate(palette) for d in (0, 1)])
+    return dict(
+        color=np.asarray(index, np.float32),
+        cmin=-0.5,
+        cmax=n - 0.5,
+        showscale=False,
+        colorscale=[[(i + d) / n, c] for i, c in enumerate(palette) for d in (0, 1)],
+    )
+
 
 def thin(n: int, most: int) -> np.ndarray:
     "At most `most` of n rows, evenly spaced: a browser need not draw millions of points."
@@ -41,72 +81,147 @@ def thin(n: int, most: int) -> np.ndarray:
 def map_figure(partition, trained: list, sets=(), most: int = 20_000) -> go.Figure:
     "Classes as points on the ground, moved from their cell's middle in the direction in which they look; those in training in the colour of their group; test sets' databases and queries beside. Metres from the south-western corner."
     M = partition.M
-    look = np.deg2rad((partition.cells[:, 2] + .5) * partition.alpha)
-    xy = (partition.cells[:, :2] + .5 + .33 * np.stack([np.sin(look), np.cos(look)], 1)) * M
+    look = np.deg2rad((partition.cells[:, 2] + 0.5) * partition.alpha)
+    xy = (partition.cells[:, :2] + 0.5 + 0.33 * np.stack([np.sin(look), np.cos(look)], 1)) * M
     places = [xy] + [s.database.place for s in sets] + [s.queries.place for s in sets]
     corner = np.floor(np.nanmin(np.concatenate([p for p in places if len(p)]), 0))
     fig = go.Figure()
-    add = lambda p, name, **k: fig.add_scattergl(x=p[:, 0] - corner[0], y=p[:, 1] - corner[1], mode="markers", name=name, **k)
+    add = lambda p, name, **k: fig.add_scattergl(
+        x=p[:, 0] - corner[0], y=p[:, 1] - corner[1], mode="markers", name=name, **k
+    )
     idle = xy[~np.isin(partition.group_of_class, trained)]
     add(idle[thin(len(idle), most)], "other classes", marker=dict(color="#dfe5ec", size=4), hoverinfo="skip")
     for i, g in enumerate(trained):
-        c = partition.classes(g); c = c[thin(len(c), most // max(len(trained), 1))]
-        add(xy[c], f"group {g}", marker=dict(color=PALETTE[i % len(PALETTE)], size=5.5), customdata=np.stack([partition.cells[c, 2] * partition.alpha, partition.counts[c]], 1),
-            hovertemplate="class at %{x:.0f} m E, %{y:.0f} m N<br>heading from %{customdata[0]:.0f} deg<br>%{customdata[1]} images<extra>group " + str(g) + " " + str(tuple(map(int, partition.uvw(g)))) + "</extra>")
+        c = partition.classes(g)
+        c = c[thin(len(c), most // max(len(trained), 1))]
+        add(
+            xy[c],
+            f"group {g}",
+            marker=dict(color=PALETTE[i % len(PALETTE)], size=5.5),
+            customdata=np.stack([partition.cells[c, 2] * partition.alpha, partition.counts[c]], 1),
+            hovertemplate="class at %{x:.0f} m E, %{y:.0f} m N<br>heading from %{customdata[0]:.0f} deg<br>%{customdata[1]} images<extra>group "
+            + str(g)
+            + " "
+            + str(tuple(map(int, partition.uvw(g))))
+            + "</extra>",
+        )
     for i, s in enumerate(sets):
-        p = s.database.place; add(p[thin(len(p), most)], f"{s.name}: database", marker=dict(color=QUIET, size=3), hoverinfo="skip")
-        add(s.queries.place, f"{s.name}: queries", marker=dict(color=("#111", "#555", "#888")[i % 3], size=5, symbol="x-thin", line=dict(width=1.2)), hoverinfo="skip")
+        p = s.database.place
+        add(p[thin(len(p), most)], f"{s.name}: database", marker=dict(color=QUIET, size=3), hoverinfo="skip")
+        add(
+            s.queries.place,
+            f"{s.name}: queries",
+            marker=dict(color=("#111", "#555", "#888")[i % 3], size=5, symbol="x-thin", line=dict(width=1.2)),
+            hoverinfo="skip",
+        )
     style(fig, "", 560, legend=dict(orientation="v", x=1.01, xanchor="left", y=1, yanchor="top"))
-    fig.update_xaxes(title="east [m]"); fig.update_yaxes(title="north [m]", scaleanchor="x")
+    fig.update_xaxes(title="east [m]")
+    fig.update_yaxes(title="north [m]", scaleanchor="x")
     return fig
+
 
 def class_sizes(partition, trained: list, name: str = "in training") -> go.Figure:
     "How many images the classes have, in some groups and in all."
     fig = go.Figure()
-    top = int(np.quantile(partition.counts, .99)) + 1 if len(partition.counts) else 1
-    for name, counts, color in (("all groups", partition.counts, "#cfd8e3"), (name, partition.counts[np.isin(partition.group_of_class, trained)], PALETTE[0])):
-        fig.add_histogram(x=np.minimum(counts, top), name=name, marker_color=color, xbins=dict(start=0, size=max(1, top // 40)))
-    style(fig, "", 300, barmode="overlay"); fig.update_xaxes(title="images of a class"); fig.update_yaxes(title="classes")
+    top = int(np.quantile(partition.counts, 0.99)) + 1 if len(partition.counts) else 1
+    for name, counts, color in (
+        ("all groups", partition.counts, "#cfd8e3"),
+        (name, partition.counts[np.isin(partition.group_of_class, trained)], PALETTE[0]),
+    ):
+        fig.add_histogram(
+            x=np.minimum(counts, top),
+            name=name,
+            marker_color=color,
+            xbins=dict(start=0, size=max(1, top // 40)),
+        )
+    style(fig, "", 300, barmode="overlay")
+    fig.update_xaxes(title="images of a class")
+    fig.update_yaxes(title="classes")
     return fig
 
 # %% ../../nbs/viz/00_plots.ipynb #df391c14
 def smooth(y, span: int) -> np.ndarray:
     "Centred mean over `span` values, narrower at the ends."
-    y = np.asarray(y, float); c = np.concatenate([[0], np.cumsum(y)])
-    i = np.arange(len(y)); lo, hi = np.maximum(i - span // 2, 0), np.minimum(i + span // 2 + 1, len(y))
+    y = np.asarray(y, float)
+    c = np.concatenate([[0], np.cumsum(y)])
+    i = np.arange(len(y))
+    lo, hi = np.maximum(i - span // 2, 0), np.minimum(i + span // 2 + 1, len(y))
     return (c[hi] - c[lo]) / (hi - lo)
+
 
 def loss_figure(steps: list[dict], span: int = 9, unit: str = "group", name: str = "CosFace") -> go.Figure:
     "The loss by step, coloured by group (or stage: `unit`), with every switch marked. `steps`: dicts with step, group, loss."
     t, y, g = (np.array([s[k] for s in steps]) for k in ("step", "loss", "group"))
     fig, groups = go.Figure(), list(dict.fromkeys(g.tolist()))
-    if len(np.unique(t)) < len(t):                                  # side by side: every group at every step
-        order = np.lexsort((t, [groups.index(k) for k in g.tolist()])); t, y, g = t[order], y[order], g[order]
+    if len(np.unique(t)) < len(t):  # side by side: every group at every step
+        order = np.lexsort((t, [groups.index(k) for k in g.tolist()]))
+        t, y, g = t[order], y[order], g[order]
         parts, cuts = np.split(np.arange(len(t)), np.flatnonzero(np.diff(g)) + 1), []
     else:
         cuts = np.flatnonzero(np.diff(g)) + 1
         parts = np.split(np.arange(len(t)), cuts)
-    fig.add_scattergl(x=t, y=y, mode="markers", marker=dict(size=3, color="#d5dce4"), name="single steps", hoverinfo="skip")
-    for i, k in enumerate(groups):                                  # one trace a group, with a gap where others had their turn
+    fig.add_scattergl(
+        x=t, y=y, mode="markers", marker=dict(size=3, color="#d5dce4"), name="single steps", hoverinfo="skip"
+    )
+    for i, k in enumerate(groups):  # one trace a group, with a gap where others had their turn
         mine = [p for p in parts if g[p[0]] == k]
         joined = lambda a: np.concatenate([v for part in a for v in (part, [np.nan])][:-1])
-        fig.add_scatter(x=joined([t[p].astype(float) for p in mine]), y=joined([smooth(y[p], min(span, 1 + len(p) // 4)) for p in mine]), mode="lines", line=dict(color=PALETTE[i % len(PALETTE)], width=2.2), name=f"{unit} {k}",
-                        hovertemplate="step %{x}<br>loss %{y:.2f}<extra>" + f"{unit} {k}" + "</extra>")
-    fig.update_layout(shapes=[dict(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=dict(color=QUIET, width=1, dash="dot")) for x in ((t[c - 1] + t[c]) / 2 for c in map(int, cuts))])
-    style(fig, "", 380); fig.update_xaxes(title="step"); fig.update_yaxes(title=f"loss ({name})")
+        fig.add_scatter(
+            x=joined([t[p].astype(float) for p in mine]),
+            y=joined([smooth(y[p], min(span, 1 + len(p) // 4)) for p in mine]),
+            mode="lines",
+            line=dict(color=PALETTE[i % len(PALETTE)], width=2.2),
+            name=f"{unit} {k}",
+            hovertemplate="step %{x}<br>loss %{y:.2f}<extra>" + f"{unit} {k}" + "</extra>",
+        )
+    fig.update_layout(
+        shapes=[
+            dict(
+                type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=dict(color=QUIET, width=1, dash="dot")
+            )
+            for x in ((t[c - 1] + t[c]) / 2 for c in map(int, cuts))
+        ]
+    )
+    style(fig, "", 380)
+    fig.update_xaxes(title="step")
+    fig.update_yaxes(title=f"loss ({name})")
     return fig
 
-def recall_over_time(evals: list[dict], before: float | None = None, x: str = "step", ns=("1", "5", "10")) -> go.Figure:
+
+def recall_over_time(
+    evals: list[dict], before: float | None = None, x: str = "step", ns=("1", "5", "10")
+) -> go.Figure:
     "Recall@N of the evaluations of one or more sets. `evals`: dicts with set, step, seconds, recall; `before`: R@1 of the untrained."
     fig = go.Figure()
     for i, name in enumerate(dict.fromkeys(e["set"] for e in evals)):
         es = [e for e in evals if e["set"] == name]
         for j, n in enumerate(n for n in ns if n in es[0]["recall"]):
-            fig.add_scatter(x=[e[x] / (60 if x == "seconds" else 1) for e in es], y=[100 * e["recall"][n] for e in es], mode="lines+markers" if j == 0 else "lines", name=f"{name}, R@{n}", opacity=(1, .55, .35)[min(j, 2)],
-                            line=dict(width=2.6 if j == 0 else 1.6, color=PALETTE[i % len(PALETTE)], dash=("solid", "dash", "dot")[min(j, 2)]), marker=dict(size=8), hovertemplate="%{y:.1f} %<extra>" + f"{name}, R@{n}" + "</extra>")
-    if before is not None: fig.add_hline(y=100 * before, line=dict(color=QUIET, dash="dash"), annotation=dict(text="R@1 of the frozen trunk", font=dict(color=QUIET, size=11)), annotation_position="bottom right")
-    style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title="queries found [%]")
+            fig.add_scatter(
+                x=[e[x] / (60 if x == "seconds" else 1) for e in es],
+                y=[100 * e["recall"][n] for e in es],
+                mode="lines+markers" if j == 0 else "lines",
+                name=f"{name}, R@{n}",
+                opacity=(1, 0.55, 0.35)[min(j, 2)],
+                line=dict(
+                    width=2.6 if j == 0 else 1.6,
+                    color=PALETTE[i % len(PALETTE)],
+                    dash=("solid", "dash", "dot")[min(j, 2)],
+                ),
+                marker=dict(size=8),
+                hovertemplate="%{y:.1f} %<extra>" + f"{name}, R@{n}" + "</extra>",
+            )
+    if before is not None:
+        fig.add_hline(
+            y=100 * before,
+            line=dict(color=QUIET, dash="dash"),
+            annotation=dict(text="R@1 of the frozen trunk", font=dict(color=QUIET, size=11)),
+            annotation_position="bottom right",
+        )
+    style(fig, "", 340)
+    fig.update_xaxes(title="minutes of training" if x == "seconds" else x)
+    fig.update_yaxes(title="queries found [%]")
     return fig
+
 
 def compare_runs(runs: dict, x: str = "step", n: str = "1") -> go.Figure:
     "Recall@n of several runs over one clock. `runs`: name -> evaluations (dicts with set, step, images, seconds, recall); several sets are averaged."
@@ -114,48 +229,104 @@ def compare_runs(runs: dict, x: str = "step", n: str = "1") -> go.Figure:
     for i, (name, evals) in enumerate(runs.items()):
         at = sorted({e[x] for e in evals})
         y = [100 * float(np.mean([e["recall"][n] for e in evals if e[x] == v])) for v in at]
-        fig.add_scatter(x=[v / (60 if x == "seconds" else 1) for v in at], y=y, mode="lines+markers", name=name, line=dict(width=2.4, color=PALETTE[i % len(PALETTE)]), marker=dict(size=6), hovertemplate="%{x}: %{y:.1f} %<extra>" + name.replace("<", "&lt;") + "</extra>")
-    style(fig, "", 360); fig.update_xaxes(title={"step": "steps of a worker", "images": "training images seen", "seconds": "minutes of training"}.get(x, x)); fig.update_yaxes(title=f"R@{n} on validation [%]")
+        fig.add_scatter(
+            x=[v / (60 if x == "seconds" else 1) for v in at],
+            y=y,
+            mode="lines+markers",
+            name=name,
+            line=dict(width=2.4, color=PALETTE[i % len(PALETTE)]),
+            marker=dict(size=6),
+            hovertemplate="%{x}: %{y:.1f} %<extra>" + name.replace("<", "&lt;") + "</extra>",
+        )
+    style(fig, "", 360)
+    fig.update_xaxes(
+        title={
+            "step": "steps of a worker",
+            "images": "training images seen",
+            "seconds": "minutes of training",
+        }.get(x, x)
+    )
+    fig.update_yaxes(title=f"R@{n} on validation [%]")
     return fig
+
 
 def score_over_time(evals: list[dict], names: dict, x: str = "seconds") -> go.Figure:
     "Scores of the evaluations, as fractions. `names`: key of an evaluation -> what the legend says."
     fig = go.Figure()
     for i, (k, name) in enumerate(names.items()):
-        fig.add_scatter(x=[e[x] / (60 if x == "seconds" else 1) for e in evals], y=[100 * e[k] for e in evals], mode="lines+markers", name=name, line=dict(width=2.4, color=PALETTE[i]), hovertemplate="%{y:.1f} %<extra>" + name + "</extra>")
-    style(fig, "", 340); fig.update_xaxes(title="minutes of training" if x == "seconds" else x); fig.update_yaxes(title="[%]")
+        fig.add_scatter(
+            x=[e[x] / (60 if x == "seconds" else 1) for e in evals],
+            y=[100 * e[k] for e in evals],
+            mode="lines+markers",
+            name=name,
+            line=dict(width=2.4, color=PALETTE[i]),
+            hovertemplate="%{y:.1f} %<extra>" + name + "</extra>",
+        )
+    style(fig, "", 340)
+    fig.update_xaxes(title="minutes of training" if x == "seconds" else x)
+    fig.update_yaxes(title="[%]")
     return fig
+
 
 def rank_counts(lists: dict, most: int = 2000) -> go.Figure:
     "How many images the r-th most frequent class has. `lists`: name -> counts."
     fig = go.Figure()
     for i, (name, counts) in enumerate(lists.items()):
-        y = np.sort(np.asarray(counts))[::-1]; r = np.unique(np.geomspace(1, len(y), min(most, len(y))).astype(int))
-        fig.add_scatter(x=r, y=y[r - 1], mode="lines", name=f"{name}: {len(y):,} classes", line=dict(width=2.4, color=PALETTE[i]))
-    style(fig, "", 320); fig.update_xaxes(title="rank of the class", type="log"); fig.update_yaxes(title="images", type="log")
+        y = np.sort(np.asarray(counts))[::-1]
+        r = np.unique(np.geomspace(1, len(y), min(most, len(y))).astype(int))
+        fig.add_scatter(
+            x=r,
+            y=y[r - 1],
+            mode="lines",
+            name=f"{name}: {len(y):,} classes",
+            line=dict(width=2.4, color=PALETTE[i]),
+        )
+    style(fig, "", 320)
+    fig.update_xaxes(title="rank of the class", type="log")
+    fig.update_yaxes(title="images", type="log")
     return fig
+
 
 def recall_bars(results: dict, title: str = "queries found [%]") -> go.Figure:
     "Grouped bars. `results`: name of a model -> {what: fraction}."
     fig = go.Figure()
     for i, (name, r) in enumerate(results.items()):
-        fig.add_bar(x=list(r), y=[100 * v for v in r.values()], name=name, marker_color=("#cfd8e3", PALETTE[0], *PALETTE[1:])[i % 9], text=[f"{100 * v:.1f}" for v in r.values()], textposition="outside", cliponaxis=False, hovertemplate="%{x}: %{y:.1f} %<extra>" + name + "</extra>")
-    style(fig, "", 360, barmode="group", bargap=.25); fig.update_yaxes(title=title, range=[0, 105])
+        fig.add_bar(
+            x=list(r),
+            y=[100 * v for v in r.values()],
+            name=name,
+            marker_color=("#cfd8e3", PALETTE[0], *PALETTE[1:])[i % 9],
+            text=[f"{100 * v:.1f}" for v in r.values()],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{x}: %{y:.1f} %<extra>" + name + "</extra>",
+        )
+    style(fig, "", 360, barmode="group", bargap=0.25)
+    fig.update_yaxes(title=title, range=[0, 105])
     return fig
 
 # %% ../../nbs/viz/00_plots.ipynb #d2a660d1
-def data_uri(image: np.ndarray,  # uint8 [h, w, 3]
-             quality: int = 85) -> str:
+def data_uri(
+    image: np.ndarray,  # uint8 [h, w, 3]
+    quality: int = 85,
+) -> str:
     "An image as a JPEG inside a string, for HTML that needs no other file."
     from PIL import Image
-    b = io.BytesIO(); Image.fromarray(image).save(b, "JPEG", quality=quality)
+
+    b = io.BytesIO()
+    Image.fromarray(image).save(b, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(b.getvalue()).decode()
+
 
 def thumbnail(path, size: int = 160) -> np.ndarray:
     "A photograph, its longer side `size` pixels; a grey tile where it cannot be decoded."
     from landmark_nb.images import BadImage, read_image
-    try: return read_image(path, longest=size)
-    except (BadImage, FileNotFoundError): return np.full((size, size, 3), 200, np.uint8)
+
+    try:
+        return read_image(path, longest=size)
+    except (BadImage, FileNotFoundError):
+        return np.full((size, size, 3), 200, np.uint8)
+
 
 CSS = """
 .lm-strip{display:flex;align-items:stretch;gap:.5rem;margin:0 0 .9rem;overflow-x:auto;padding:2px}
@@ -169,35 +340,57 @@ CSS = """
 .lm-grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:.6rem}.lm-grid .lm-card{width:auto;margin:0}
 """
 
-def card(image,              # uint8 [h, w, 3], or a data URI
-         caption: str = "",
-         kind: str = "plain", # query, right, wrong or plain
-         tip: str = "",      # shown when the mouse rests on it; by default the caption
-         badge: str = "",    # a word in the corner
-         lines=(),           # of smaller text below the caption
-        ) -> str:            # HTML
+
+def card(
+    image,  # uint8 [h, w, 3], or a data URI
+    caption: str = "",
+    kind: str = "plain",  # query, right, wrong or plain
+    tip: str = "",  # shown when the mouse rests on it; by default the caption
+    badge: str = "",  # a word in the corner
+    lines=(),  # of smaller text below the caption
+) -> str:  # HTML
     "One photograph with what is said of it. Texts are escaped."
     mark = {"right": "<b>&#10003;</b> ", "wrong": "<b>&#10007;</b> "}.get(kind, "")
-    corner = f'<span class="lm-badge lm-{dict(zip("▲▼", ("up", "down"))).get(badge[0], "new")}">{html.escape(badge)}</span>' if badge else ""
+    corner = (
+        f'<span class="lm-badge lm-{dict(zip("▲▼", ("up", "down"))).get(badge[0], "new")}">{html.escape(badge)}</span>'
+        if badge
+        else ""
+    )
     more = "".join(f"<small>{html.escape(l)}</small>" for l in lines)
     return f'<figure class="lm-card lm-{kind}" title="{html.escape(tip or caption, quote=True)}">{corner}<img src="{html.escape(image if isinstance(image, str) else data_uri(image), quote=True)}" alt="{html.escape(caption, quote=True)}"><figcaption>{mark}{html.escape(caption)}{more}</figcaption></figure>'
+
 
 def image_grid(images, captions=None, tips=None) -> str:
     "Photographs in a grid, as HTML."
     captions, tips = captions or [""] * len(images), tips or [""] * len(images)
-    return '<div class="lm-grid">' + "".join(card(i, str(c), "plain", str(t)) for i, c, t in zip(images, captions, tips)) + "</div>"
+    return (
+        '<div class="lm-grid">'
+        + "".join(card(i, str(c), "plain", str(t)) for i, c, t in zip(images, captions, tips))
+        + "</div>"
+    )
+
 
 def retrieval_strips(queries, database, ranking, rows, positives=None, k: int = 6, size: int = 132) -> str:
     "HTML: each query of `rows` with its k nearest, right ones framed green, wrong ones red, plain where nothing is known. Captions: distance in metres where places are known, else the file's name, and the score."
     out = []
     for q in rows:
         note = queries.note[q] if len(queries) else ""
-        strip = [card(thumbnail(queries.path(q), size), note or queries.ids[int(q)].rsplit("/", 1)[-1], "query", queries.ids[int(q)])]
+        strip = [
+            card(
+                thumbnail(queries.path(q), size),
+                note or queries.ids[int(q)].rsplit("/", 1)[-1],
+                "query",
+                queries.ids[int(q)],
+            )
+        ]
         for i, score in zip(ranking.ids[q, :k], ranking.scores[q, :k]):
-            if i < 0: continue
+            if i < 0:
+                continue
             kind = "plain" if positives is None else "right" if i in positives[q] else "wrong"
             d = float(np.linalg.norm(database.place[i] - queries.place[q]))
             label = f"{d:.0f} m" if np.isfinite(d) else database.ids[int(i)].rsplit("/", 1)[-1]
-            strip.append(card(thumbnail(database.path(i), size), f"{label} · {score:.2f}", kind, database.ids[int(i)]))
+            strip.append(
+                card(thumbnail(database.path(i), size), f"{label} · {score:.2f}", kind, database.ids[int(i)])
+            )
         out.append('<div class="lm-strip">' + "".join(strip) + "</div>")
     return f"<style>{CSS}</style>" + "".join(out)

@@ -6,7 +6,9 @@
 __all__ = ['TEMPLATE', 'Section', 'report_html', 'write_report', 'front_page']
 
 # %% ../../nbs/viz/01_report.ipynb #3d74f92d
-import html, json, os
+import html
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -18,10 +20,12 @@ from .plots import CSS
 @dataclass(frozen=True)
 class Section:
     "A heading, a line of text, and a body: a plotly figure, a piece of HTML from `viz.plots`, or rows for a table."
+
     title: str
     text: str = ""
     body: object = None
-    fold: bool = False   # closed until it is clicked
+    fold: bool = False  # closed until it is clicked
+
 
 TEMPLATE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{{ title }}</title><link rel="icon" href="data:,">
 <style>
@@ -50,14 +54,37 @@ details summary{cursor:pointer;font-weight:600;color:#35506f;padding:.2rem 0 .6r
 {% else %}{{ s.body|safe }}{% endif %}{% if s.fold %}</details>{% endif %}</section>{% endfor %}
 <footer>{{ foot }}</footer></main></body></html>"""
 
+
 def report_html(title: str, lead: str, cards: list, sections: list, foot: str = "") -> str:
     "The page. Texts and table cells are escaped; figures and HTML bodies come from `viz.plots`, which escapes for itself."
     from jinja2 import Environment
     from plotly.offline import get_plotlyjs
+
     def ready(s):
-        if hasattr(s.body, "to_html"): return dict(vars(s), kind="html", body=s.body.to_html(full_html=False, include_plotlyjs=False, config=dict(responsive=True, displaylogo=False)))
+        if hasattr(s.body, "to_html"):
+            return dict(
+                vars(s),
+                kind="html",
+                body=s.body.to_html(
+                    full_html=False, include_plotlyjs=False, config=dict(responsive=True, displaylogo=False)
+                ),
+            )
         return dict(vars(s), kind="rows" if isinstance(s.body, list) else "html", body=s.body or "")
-    return Environment(autoescape=True).from_string(TEMPLATE).render(title=title, lead=lead, cards=cards, sections=[ready(s) for s in sections], foot=foot, css=CSS, plotly=get_plotlyjs() if any(hasattr(s.body, "to_html") for s in sections) else "")
+
+    return (
+        Environment(autoescape=True)
+        .from_string(TEMPLATE)
+        .render(
+            title=title,
+            lead=lead,
+            cards=cards,
+            sections=[ready(s) for s in sections],
+            foot=foot,
+            css=CSS,
+            plotly=get_plotlyjs() if any(hasattr(s.body, "to_html") for s in sections) else "",
+        )
+    )
+
 
 def write_report(path, title, lead, cards, sections, foot="") -> Path:
     "Write `report_html` to a file, which is replaced whole or not at all, and its title, lead and cards as JSON beside it."
@@ -66,14 +93,25 @@ def write_report(path, title, lead, cards, sections, foot="") -> Path:
     atomic_write(path.with_suffix(".json"), json.dumps(dict(title=title, lead=lead, cards=cards)))
     return path
 
+
 def front_page(path, reports: list, title: str, lead: str) -> Path:
     "One page that leads to several reports of `write_report`, with what each says of itself. Raises `FileNotFoundError` for a report that is not there."
     path, sections = Path(path), []
     for r in map(Path, reports):
-        if not r.is_file(): raise FileNotFoundError(f"{r}: no such report")
+        if not r.is_file():
+            raise FileNotFoundError(f"{r}: no such report")
         said = read_json(r.with_suffix(".json"))
         link = html.escape(quote(os.path.relpath(r, path.parent)), quote=True)
-        cells = "".join(f'<div class="card"><b>{html.escape(str(v))}</b><span>{html.escape(str(k))}</span></div>' for v, k in said["cards"])
-        sections.append(Section(said["title"], said["lead"], f'<div class="cards">{cells}</div><p><a href="{link}">Open the report</a></p>'))
+        cells = "".join(
+            f'<div class="card"><b>{html.escape(str(v))}</b><span>{html.escape(str(k))}</span></div>'
+            for v, k in said["cards"]
+        )
+        sections.append(
+            Section(
+                said["title"],
+                said["lead"],
+                f'<div class="cards">{cells}</div><p><a href="{link}">Open the report</a></p>',
+            )
+        )
     atomic_write(path, report_html(title, lead, [], sections))
     return path
