@@ -32,7 +32,7 @@ class OptimConfig(Config):
     lr: float = knob(1e-5, "rate of trunk, pooling and projection", 0)
     head_lr: float = knob(1e-2, "rate of the heads", 0)
     s: float = knob(30.0, "scale of CosFace", 0)
-    m: float = knob(0.4, "margin of CosFace", 0)
+    margin: float = knob(0.4, "margin of CosFace", 0)
     precision: str = knob(
         "float32",
         "of the forward pass; float16 scales the loss and leaves out steps that overflow",
@@ -100,7 +100,7 @@ class State:
         if group not in self.heads:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed * 1_000_003 + group)
-                module = CosFace(self.dim, classes, self.cfg.s, self.cfg.m)
+                module = CosFace(self.dim, classes, self.cfg.s, self.cfg.margin)
             self.heads[group] = Head(module, adam(module.parameters(), self.cfg.head_lr))
         self.changed.add(group)
         return self.heads[group].to(self.device)
