@@ -115,7 +115,8 @@ class SubCenterArcFace(nn.Module):
         seed: int = 0,
     ):  # of the first centers, which do not depend on the number of workers
         super().__init__()
-        margins = dynamic_margins(counts, m_min, m_max, lam)
+        self.margin_settings = m_min, m_max, lam
+        margins = dynamic_margins(counts, *self.margin_settings)
         if dim < 1 or K < 1:
             raise ValueError(f"SubCenterArcFace(dim={dim}, K={K}): both must be at least 1")
         self.s, self.classes, self.shard = s, len(margins), shard
@@ -137,6 +138,15 @@ class SubCenterArcFace(nn.Module):
             lo, hi = max(self.lo, b * block), min(self.hi, b * block + len(part))
             out[lo - self.lo : hi - self.lo] = part[lo - b * block : hi - b * block]
         return out
+
+    def recount(
+        self,
+        counts,  # [classes] training images of each class now
+    ):
+        "Set the margins for other counts of the same classes. Raises `ValueError` for another number of them."
+        if len(counts) != self.classes:
+            raise ValueError(f"counts: are of {len(counts)} classes, but this head has {self.classes}")
+        self.margins.copy_(dynamic_margins(counts, *self.margin_settings))
 
     def cosines(self, x: Tensor) -> Tensor:
         "float32 [b, classes of this worker]: to the nearest center of each class, max_k cos(x, W_ck)."
