@@ -70,9 +70,9 @@ if os.environ.get("LANDMARK_NB_REAL"):
     from landmark_nb.data.places import positives_by_label, positives_from_csv, read_label_csv
     from landmark_nb.experiments import search_folders
     from landmark_nb.models.embed import Embedder, ModelConfig
+    from landmark_nb.search.extract import extract
     from landmark_nb.search.knn import knn
     from landmark_nb.search.metrics import recall_at
-    from landmark_nb.search.store import extract
 
     rows = {}
     net = Embedder(ModelConfig("tf_efficientnet_lite0", "imagenet", 0, 0))

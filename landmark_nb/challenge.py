@@ -671,7 +671,8 @@ def describe(
     import torch
 
     from landmark_nb.models.embed import fingerprint
-    from landmark_nb.search.store import Store, extract
+    from landmark_nb.search.extract import extract
+    from landmark_nb.search.store import Store
 
     member.model.to(device, memory_format=torch.channels_last)
     base = member.path / "descriptors" / fingerprint(member.model)

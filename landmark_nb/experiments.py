@@ -994,7 +994,7 @@ def search_folders(
     from landmark_nb.data.places import read_folder
     from landmark_nb.models.embed import Embedder, load_model
     from landmark_nb.search.knn import knn
-    from landmark_nb.search.store import extract
+    from landmark_nb.search.extract import extract
 
     d, q = read_folder(database, skip), read_folder(queries, skip)
     model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)

@@ -191,7 +191,7 @@ def share(model, manifest, size: int, batch: int, workers: Workers, **kw):
     "Descriptors of a manifest, extracted by all workers together, a range of whole batches each."
     import torch
 
-    from landmark_nb.search.store import extract
+    from landmark_nb.search.extract import extract
 
     if workers.world == 1:
         return extract(model, manifest, size, batch=batch, **kw)

@@ -68,10 +68,10 @@ def test_arrows_point_down(root):
         allowed = ALLOWED.get(module) or ALLOWED[module.split(".")[0]]
         for t in targets:
             assert t.split(".")[0] in allowed, f"{module} imports {t}"
-    # search.store names the model that made a store by models.embed's fingerprint; nothing else of search looks at models
+    # search.extract names the model that made a store by models.embed's fingerprint; nothing else of search looks at models
     assert {
         m for m, t in graph.items() if m.startswith("search") and any(x.startswith("models") for x in t)
-    } == {"search.store"}
+    } == {"search.extract"}
     drawn = {m for m, t in graph.items() if t & {"data.world", "data.draw", "data.monuments"}}
     assert drawn <= {"data.world", "data.monuments", "challenge", "experiments"}, (
         "only the drawn presets import the drawn world"
