@@ -11,7 +11,11 @@ import numpy as np
 from ..core import Ranking
 
 # %% ../../nbs/search/02_knn.ipynb #9f90eb37
-def _check(queries, database, k):
+def _check(
+    queries: np.ndarray,
+    database: np.ndarray,
+    k: int,
+):
     if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]:
         raise ValueError(
             f"knn: queries {queries.shape} and database {database.shape} must be [q, d] and [n, d] with one d"
@@ -20,108 +24,193 @@ def _check(queries, database, k):
         raise ValueError(f"knn: k={k} must be at least 1")
     if not len(database):
         raise ValueError("knn: the database is empty")
-    if not np.isfinite(queries).all():
-        raise ValueError(
-            f"knn: query {int(np.flatnonzero(~np.isfinite(queries).all(1))[0])} has a descriptor that is not finite"
-        )
+    finite = np.isfinite(queries).all(1)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite)[0])
+        raise ValueError(f"knn: query {first} has a descriptor that is not finite")
 
-
-def _top(scores, first, k):
-    "The k best of scores [q, n] and their ids counted from `first`; of equal scores the lower id comes first, also at the k-th place."
+# %% ../../nbs/search/02_knn.ipynb #6684343d
+def _best_first(scores) -> tuple:  # of a tensor [q, n]: the sorted one, and the columns int64 [q, n]
     import torch
 
+    return torch.sort(scores, dim=1, descending=True, stable=True)
+
+# %% ../../nbs/search/02_knn.ipynb #505ee68c
+def _top(
+    scores,  # a float tensor [q, n]
+    k: int,
+) -> tuple:  # the best scores [q, at most k] and their columns, best first; of equal scores the lower column
     n = scores.shape[1]
-    s, j = scores.topk(min(k + 1, n), 1)
+    best, columns = scores.topk(min(k + 1, n), 1)
     if n > k:
-        tied = (s[:, k - 1] == s[:, k]).nonzero()[:, 0]  # topk chooses at will among equals: choose again
-        s, j = s[:, :k].clone(), j[:, :k].clone()
+        tied = (best[:, k - 1] == best[:, k]).nonzero()[:, 0]
+        best, columns = best[:, :k].clone(), columns[:, :k].clone()
         if len(tied):
-            full, order = torch.sort(scores[tied], dim=1, descending=True, stable=True)
-            s[tied], j[tied] = full[:, :k], order[:, :k]
-    j, order = j.sort(1)
-    s, again = torch.sort(s.gather(1, order), dim=1, descending=True, stable=True)
-    return s, j.gather(1, again) + first
+            values, order = _best_first(scores[tied])
+            best[tied], columns[tied] = values[:, :k], order[:, :k]
+    columns, order = columns.sort(1)
+    best, order = _best_first(best.gather(1, order))
+    return best, columns.gather(1, order)
 
+# %% ../../nbs/search/02_knn.ipynb #0703ff95
+def _merge(
+    found: tuple,  # scores and rows [q, a] of earlier blocks
+    more: tuple,  # of a later block [q, b]
+    k: int,
+) -> tuple:  # of both [q, at most k]
+    import torch
 
-def knn_exact(queries, database, k: int, block: int = 65536, device: str = "cpu") -> Ranking:
-    "Exact search by blocks of the database: O(q n d) time, O(q (k + block)) memory. Of equal scores the lower row comes first, whatever the block."
+    scores = torch.cat([found[0], more[0]], 1)
+    rows = torch.cat([found[1], more[1]], 1)
+    best, order = _best_first(scores)
+    return best[:, :k], rows.gather(1, order[:, :k])
+
+# %% ../../nbs/search/02_knn.ipynb #f966ef79
+def _read_block(
+    database: np.ndarray,  # [n, d]
+    start: int,
+    size: int,
+    device: str,
+):  # float32 tensor [at most size, d]
+    import torch
+
+    rows = torch.as_tensor(np.array(database[start : start + size], np.float32), device=device)
+    finite = rows.isfinite().all(1)
+    if not finite.all():
+        first = start + int((~finite).nonzero()[0])
+        raise ValueError(f"knn: database row {first} has a descriptor that is not finite")
+    return rows
+
+# %% ../../nbs/search/02_knn.ipynb #5d9930f8
+def _inner_products(
+    queries,  # float tensor [q, d]
+    rows,  # float tensor [n, d]
+):  # float tensor [q, n], -inf for rows of zeros
+    return (queries @ rows.T).masked_fill((rows == 0).all(1)[None], -float("inf"))
+
+# %% ../../nbs/search/02_knn.ipynb #f462a0d5
+def knn_exact(
+    queries: np.ndarray,  # [q, d] unit descriptors
+    database: np.ndarray,  # [n, d]
+    k: int,
+    block: int = 65536,  # rows of the database at a time; fewer where their scores would exceed 1 GiB
+    device: str = "cpu",
+) -> Ranking:  # ids and scores [q, at most k]
+    """Exact search by blocks of the database: O(q n d) time, O(q (k + block)) memory.
+
+    Of equal scores the lower row comes first, whatever the block. Raises `ValueError` naming a row of the
+    database that is not finite."""
     import torch
 
     q = torch.as_tensor(np.array(queries, np.float32), device=device)
-    best = torch.empty(len(q), 0, device=device)
-    ids = torch.empty(len(q), 0, dtype=torch.long, device=device)
-    block = max(1, min(block, (1 << 28) // max(len(q), 1)))
-    for i in range(0, len(database), block):
-        part = torch.as_tensor(
-            np.array(database[i : i + block], np.float32), device=device
-        )  # a copy: the store is read-only
-        if not part.isfinite().all():
-            raise ValueError(
-                f"knn: database row {i + int((~part.isfinite().all(1)).nonzero()[0])} has a descriptor that is not finite"
-            )
-        scores = (q @ part.T).masked_fill(
-            (part == 0).all(1)[None], -torch.inf
-        )  # a row of zeros is no descriptor
-        s, j = _top(scores, i, k)
-        s, j = (
-            torch.cat([best, s], 1),
-            torch.cat([ids, j], 1),
-        )  # earlier rows stand first, so that a stable sort keeps them first
-        best, order = (x[:, :k] for x in torch.sort(s, dim=1, descending=True, stable=True))
-        ids = j.gather(1, order)
-    return Ranking(ids.cpu().numpy(), best.cpu().numpy())
-
-
-def _finish(r: Ranking, queries, k: int) -> Ranking:
-    "Fill up to k columns with -1, and leave nothing for queries without a descriptor."
-    ids, scores = (
-        np.pad(a, ((0, 0), (0, k - a.shape[1])), constant_values=v)
-        for a, v in ((r.ids, -1), (r.scores, -np.inf))
+    found = (
+        torch.empty(len(q), 0, device=device),
+        torch.empty(len(q), 0, dtype=torch.long, device=device),
     )
-    none = (queries == 0).all(1)[:, None] | ~np.isfinite(scores) | (ids < 0)
+    block = max(1, min(block, (1 << 28) // max(len(q), 1)))
+    for start in range(0, len(database), block):
+        best, columns = _top(_inner_products(q, _read_block(database, start, block, device)), k)
+        found = _merge(found, (best, columns + start), k)
+    return Ranking(found[1].cpu().numpy(), found[0].cpu().numpy())
+
+# %% ../../nbs/search/02_knn.ipynb #5c0b6d7a
+def _finish(
+    ranking: Ranking,  # at most k columns
+    queries: np.ndarray,  # [q, d]
+    k: int,
+) -> Ranking:  # [q, k]
+    missing = ((0, 0), (0, k - ranking.ids.shape[1]))
+    ids = np.pad(ranking.ids, missing, constant_values=-1)
+    scores = np.pad(ranking.scores, missing, constant_values=-np.inf)
+    blank = (queries == 0).all(1)[:, None]
+    none = blank | ~np.isfinite(scores) | (ids < 0)
     return Ranking(np.where(none, -1, ids), np.where(none, np.float32(-np.inf), scores))
 
-
+# %% ../../nbs/search/02_knn.ipynb #c74d065f
 def _faiss():
     try:
         import faiss
     except ImportError as e:
         raise ImportError(
-            "search with faiss needs it installed: pip install landmark_nb[cpu], or landmark_nb[gpu] on Linux with an NVIDIA GPU (never both)"
+            "search with faiss needs it installed: pip install landmark_nb[cpu], "
+            "or landmark_nb[gpu] on Linux with an NVIDIA GPU (never both)"
         ) from e
     return faiss
 
+# %% ../../nbs/search/02_knn.ipynb #69e6e737
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[-1][:200]
 
-def build_index(database, factory: str = "Flat", block: int = 65536, train: int = 200_000, gpu: bool = True):
-    "A faiss index of any kind that `index_factory` knows (Flat, SQfp16, IVF4096,Flat, HNSW32, IVF4096,PQ64), by inner product; on the GPUs where there are any."
+
+def _empty_index(
+    dim: int,
+    factory: str,
+    gpu: bool,
+):  # a faiss index without rows, which compares by inner product
     faiss = _faiss()
     try:
-        index = faiss.index_factory(database.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as e:
-        raise ValueError(
-            f"index={factory!r} is none that faiss knows: {str(e).splitlines()[-1][:200]}"
-        ) from e
+        raise ValueError(f"index={factory!r} is none that faiss knows: {_reason(e)}") from e
     if gpu and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_all_gpus(index)
-
-    def part(rows):
-        x = np.array(database[rows], np.float32)
-        if not np.isfinite(x).all():
-            raise ValueError("knn: the database has a descriptor that is not finite")
-        return x
-
-    if not index.is_trained:
-        try:
-            index.train(part(np.linspace(0, len(database) - 1, min(train, len(database))).astype(int)))
-        except RuntimeError as e:
-            raise ValueError(
-                f"index={factory!r} cannot be trained on {len(database)} descriptors: {str(e).splitlines()[-1][:200]}; choose fewer lists, or exact"
-            ) from e
-    for i in range(0, len(database), block):
-        index.add(part(slice(i, i + block)))
     return index
 
+# %% ../../nbs/search/02_knn.ipynb #923940d3
+def _read_rows(
+    database: np.ndarray,  # [n, d]
+    rows,  # a slice or int [m]
+) -> np.ndarray:  # float32 [m, d]
+    x = np.array(database[rows], np.float32)
+    if not np.isfinite(x).all():
+        raise ValueError("knn: the database has a descriptor that is not finite")
+    return x
 
+# %% ../../nbs/search/02_knn.ipynb #d0428e65
+def build_index(
+    database: np.ndarray,  # [n, d], may be memory-mapped and float16
+    factory: str = "Flat",  # what `index_factory` knows: Flat, SQfp16, IVF4096,Flat, HNSW32, IVF4096,PQ64
+    block: int = 65536,  # rows that are added at a time
+    train: int = 200_000,  # rows at most that it learns from
+    gpu: bool = True,  # on the GPUs where there are any
+):  # a faiss index
+    """A faiss index of any kind, by inner product.
+
+    Raises `ValueError` for one that faiss does not know or cannot train on so few descriptors, and for
+    descriptors that are not finite; `ImportError` without faiss."""
+    index = _empty_index(database.shape[1], factory, gpu)
+    if not index.is_trained:
+        sample = np.linspace(0, len(database) - 1, min(train, len(database))).astype(int)
+        try:
+            index.train(_read_rows(database, sample))
+        except RuntimeError as e:
+            raise ValueError(
+                f"index={factory!r} cannot be trained on {len(database)} descriptors: {_reason(e)}; "
+                "choose fewer lists, or exact"
+            ) from e
+    for start in range(0, len(database), block):
+        index.add(_read_rows(database, slice(start, start + block)))
+    return index
+
+# %% ../../nbs/search/02_knn.ipynb #eec55dc6
+def _faiss_search(
+    queries: np.ndarray,
+    database: np.ndarray,
+    k: int,
+    factory: str,
+    nprobe: int,
+    ef: int,
+) -> Ranking:  # [q, k]
+    index = build_index(database, factory)
+    lists = _faiss().try_extract_index_ivf(index)
+    if lists is not None:
+        lists.nprobe = nprobe
+    if hasattr(index, "hnsw"):
+        index.hnsw.efSearch = max(ef, k)
+    scores, ids = index.search(np.ascontiguousarray(queries, np.float32), k)
+    return Ranking(ids, scores)
+
+# %% ../../nbs/search/02_knn.ipynb #31176314
 def knn(
     queries: np.ndarray,  # [q, d] unit descriptors
     database: np.ndarray,  # [n, d], may be memory-mapped and float16
@@ -131,16 +220,15 @@ def knn(
     ef: int = 64,  # candidates that an HNSW index keeps
     device: str = "cpu",  # of the exact search
 ) -> Ranking:  # ids and scores [q, k]; -1 and -inf where there are fewer
-    "The k nearest of the database for each query, by inner product, best first."
+    """The k nearest of the database for each query, by inner product, best first.
+
+    Raises `ValueError` for shapes that do not fit, an empty database, a descriptor that is not finite, or an
+    index that faiss does not know."""
     queries, database = np.asarray(queries), np.asanyarray(database)
     _check(queries, database, k)
+    most = min(k, len(database))
     if index == "exact":
-        return _finish(knn_exact(queries, database, min(k, len(database)), device=device), queries, k)
-    ix = build_index(database, index)
-    inner = _faiss().try_extract_index_ivf(ix)
-    if inner is not None:
-        inner.nprobe = nprobe
-    if hasattr(ix, "hnsw"):
-        ix.hnsw.efSearch = max(ef, k)
-    scores, ids = ix.search(np.ascontiguousarray(queries, np.float32), min(k, len(database)))
-    return _finish(Ranking(ids, scores), queries, k)
+        found = knn_exact(queries, database, most, device=device)
+    else:
+        found = _faiss_search(queries, database, most, index, nprobe, ef)
+    return _finish(found, queries, k)
