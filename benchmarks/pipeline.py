@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from train_step import BATCH, SETTINGS, make, plain_step, setting
 
 from landmark_nb.core import rng
-from landmark_nb.data.loaders import augment, batches
+from landmark_nb.data.augment import augment
+from landmark_nb.data.loaders import batches
 from landmark_nb.train.loop import train_step
 
 WORKERS = 1

@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2 as T
 
 from landmark_nb.core import rng
+from landmark_nb.data.augment import augment
 from landmark_nb.data.drawn import city as w
-from landmark_nb.data.loaders import StepBatches, augment, group_images
+from landmark_nb.data.loaders import StepBatches
 from landmark_nb.data.places import read_sfxl
+from landmark_nb.data.samplers import group_images
 from landmark_nb.models.embed import Embedder, ModelConfig, offline_lite0
 from landmark_nb.train.loop import OptimConfig, new_state, train_step
 

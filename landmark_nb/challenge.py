@@ -24,6 +24,7 @@ import polars as pl
 
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import Ranking, atomic_write, read_json, rng, save_tensors
+from .data.augment import LandmarkAugmentConfig
 from landmark_nb.data.landmarks import (
     Classes,
     Folds,
@@ -34,7 +35,6 @@ from landmark_nb.data.landmarks import (
     make_folds,
     read_list,
 )
-from .data.loaders import LandmarkAugmentConfig
 from .data.places import Manifest
 from .models.embed import ModelConfig
 from landmark_nb.runs import (

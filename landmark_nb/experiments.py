@@ -22,7 +22,7 @@ import numpy as np
 from . import challenge
 from .config import Config, flat_fields, from_flat, knob, to_flat
 from .core import note_progress, rng
-from .data.loaders import AugmentConfig
+from .data.augment import AugmentConfig
 from .data.partition import n_sectors
 from .models.embed import ModelConfig
 from landmark_nb.runs import (
@@ -321,9 +321,9 @@ def choose_groups(p, n: int, batch: int) -> list:
 
 def prepare(recipe, workers: Workers = Workers(), train_images: bool = True, test: bool = True) -> Prepared:
     "Partition the training images, choose the groups, and read the names of this worker's images alone: 41 million names would take 18 GB."
-    from landmark_nb.data.loaders import group_images
     from landmark_nb.data.partition import assign_folder
     from landmark_nb.data.places import find_split, read_place_sets, read_sfxl
+    from landmark_nb.data.samplers import group_images
     from landmark_nb.data.shards import fingerprint_of, partition_of, read_shards
 
     if workers.first:
@@ -993,8 +993,8 @@ def search_folders(
     "Manifests of both folders and the `Ranking` of the k nearest database images of each query."
     from landmark_nb.data.places import read_folder
     from landmark_nb.models.embed import Embedder, load_model
-    from landmark_nb.search.knn import knn
     from landmark_nb.search.extract import extract
+    from landmark_nb.search.knn import knn
 
     d, q = read_folder(database, skip), read_folder(queries, skip)
     model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)
