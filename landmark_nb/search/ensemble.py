@@ -7,113 +7,137 @@ __all__ = ['check_weights', 'combine', 'check_stores', 'combine_stores', 'Whiten
            'tune_weights', 'top_classes']
 
 # %% ../../nbs/search/04_ensemble.ipynb #bec7115d
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Ranking, atomic_write, read_json, rng, save_tensors
+from ..core import rng, save_tensors
 from .knn import knn
 from .metrics import average_precision
-from .store import Store, create_store
+from .store import Store, create_store, open_rows, save_rows
 
 # %% ../../nbs/search/04_ensemble.ipynb #ba3f5c4a
-def check_weights(weights, n: int) -> np.ndarray:  # float64 [n], summing to 1
-    "Weights of n models. Raises `ValueError` for a wrong number of them, a negative one, or nothing but zeros."
+def check_weights(
+    weights,  # one a model; None: all the same
+    n: int,  # models
+) -> np.ndarray:  # float64 [n], summing to 1
+    "Weights of n models. Raises `ValueError` for a wrong number, a negative one, or nothing but zeros."
     w = np.asarray([1.0] * n if weights is None else weights, np.float64)
     if w.shape != (n,):
         raise ValueError(f"weights: {w.size} given for {n} models; give one for each")
-    if not np.isfinite(w).all() or (w < 0).any():
-        raise ValueError(
-            f"weights: that of model {int(np.flatnonzero(~(w >= 0))[0] if (~(w >= 0)).any() else np.flatnonzero(~np.isfinite(w))[0])} is {w[~((w >= 0) & np.isfinite(w))][0]}; must be 0 or more"
-        )
+    wrong = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
+    if len(wrong):
+        raise ValueError(f"weights: that of model {wrong[0]} is {w[wrong[0]]}; must be 0 or more")
     if not w.sum():
         raise ValueError("weights: all are 0; at least one model must count")
     return w / w.sum()
 
-
+# %% ../../nbs/search/04_ensemble.ipynb #91e9e945
 def combine(
     descriptors: list,  # of each model [n, d_m], any lengths
     weights=None,  # one a model, 0 or more; default: equal
-) -> np.ndarray:  # float32 [n, sum of d_m]
+) -> np.ndarray:  # float32 [n, sum of d_m over the models with a weight]
     "One descriptor from several models'. Raises `ValueError` for different numbers of images."
     w = check_weights(weights, len(descriptors))
-    if len({len(d) for d in descriptors}) > 1:
+    counts = [len(d) for d in descriptors]
+    if len(set(counts)) > 1:
         raise ValueError(
-            f"combine: the models have {', '.join(str(len(d)) for d in descriptors)} descriptors; all must have the same images"
+            f"combine: the models have {', '.join(map(str, counts))} descriptors; "
+            "all must have the same images"
         )
-    parts, there = [], np.ones(len(descriptors[0]), bool)
-    for d, v in zip(descriptors, w):
-        if not v:
+    parts = []
+    complete = np.ones(counts[0], bool)
+    for d, weight in zip(descriptors, w):
+        if not weight:
             continue
         d = np.asarray(d, np.float32)
         norm = np.linalg.norm(d, axis=1, keepdims=True)
-        there &= norm[:, 0] > 0
-        parts.append(d / np.maximum(norm, 1e-12) * np.float32(v**0.5))
-    return np.concatenate(parts, 1) * there[:, None]
+        complete &= norm[:, 0] > 0
+        parts.append(d / np.maximum(norm, 1e-12) * np.float32(weight**0.5))
+    return np.concatenate(parts, 1) * complete[:, None]
 
+# %% ../../nbs/search/04_ensemble.ipynb #70de756f
+def _difference(
+    ids: list,
+    first: list,  # another list than ids
+) -> tuple:  # the first row in which they differ, and what stands there in each
+    pairs = enumerate(zip(ids, first))
+    row = next((i for i, (a, b) in pairs if a != b), min(len(ids), len(first)))
+    return row, *(x[row] if row < len(x) else "missing" for x in (ids, first))
 
-def check_stores(stores: list):
+# %% ../../nbs/search/04_ensemble.ipynb #af7107d9
+def check_stores(
+    stores: list,  # Stores, one a model
+):
     "Raises `ValueError` unless all stores are complete and hold the same images in the same order."
     first = stores[0].ids
-    for s in stores:
-        if not s.complete:
+    for store in stores:
+        if not store.complete:
             raise ValueError(
-                f"{s.path}: only {s.done} of its {len(s)} descriptors are there; extract the rest first"
+                f"{store.path}: only {store.done} of its {len(store)} descriptors are there; "
+                "extract the rest first"
             )
-        ids = s.ids
+        ids = store.ids
         if ids == first:
             continue
+        row, here, wanted = _difference(ids, first)
         same = set(ids) == set(first)
-        i = next((i for i, (a, b) in enumerate(zip(ids, first)) if a != b), min(len(ids), len(first)))
+        what = "the same images as" if same else "other images than"
+        order = ", in another order" if same else ""
         raise ValueError(
-            f"{s.path} holds {'the same images as' if same else 'other images than'} {stores[0].path}{', in another order' if same else ''}: row {i} is {ids[i] if i < len(ids) else 'missing'} there and {first[i] if i < len(first) else 'missing'} here. An ensemble needs stores of one list"
+            f"{store.path} holds {what} {stores[0].path}{order}: "
+            f"row {row} is {here} there and {wanted} here. An ensemble needs stores of one list"
         )
 
+# %% ../../nbs/search/04_ensemble.ipynb #eb9aad36
+def _ensemble_of(
+    stores: list,
+    weights: np.ndarray,  # float [models]
+) -> dict:  # for the new store's meta.json
+    members = [
+        dict(model=store.meta.get("model"), size=store.meta.get("size"), weight=float(weight))
+        for store, weight in zip(stores, weights)
+    ]
+    return dict(ensemble=members)
 
+# %% ../../nbs/search/04_ensemble.ipynb #c83dfd97
 def combine_stores(
     stores: list,  # Stores, one a model
     weights=None,  # as in `combine`
     path=None,  # folder of a new store; None keeps the vectors in memory
-    block: int = 65536,
-    dtype: str = "float16",
+    block: int = 65536,  # rows at a time
+    dtype: str = "float16",  # of the new store
 ) -> np.ndarray:  # [n, sum of d_m]
-    "`combine` block by block into a store: memory is one block, and what was interrupted goes on. Without a path, in memory."
+    """`combine` block by block into a store: memory is one block, and what was interrupted goes on.
+
+    Without a path, in memory. Raises `ValueError` for stores of different lists, and for a folder that holds
+    another ensemble."""
     check_stores(stores)
     w = check_weights(weights, len(stores))
     if path is None:
         return combine([s.vectors for s in stores], w)
-    dim = sum(s.vectors.shape[1] for s, v in zip(stores, w) if v)
-    out = create_store(
-        path,
-        stores[0].ids,
-        dim,
-        dict(
-            ensemble=[
-                dict(model=s.meta.get("model"), size=s.meta.get("size"), weight=float(v))
-                for s, v in zip(stores, w)
-            ]
-        ),
-        dtype,
-    )
+    dim = sum(s.vectors.shape[1] for s, weight in zip(stores, w) if weight)
+    out = create_store(path, stores[0].ids, dim, _ensemble_of(stores, w), dtype)
     if not out.complete:
-        vectors = np.lib.format.open_memmap(out.path / "vectors.npy", "r+")
-        for i in range(out.done, len(out), block):
-            part = combine([s.vectors[i : i + block] for s in stores], w)
-            vectors[i : i + block] = part
-            vectors.flush()
-            atomic_write(out.path / "done.json", json.dumps(dict(rows=i + len(part))))
+        vectors = open_rows(out)
+        for start in range(out.done, len(out), block):
+            part = combine([s.vectors[start : start + block] for s in stores], w)
+            vectors[start : start + block] = part
+            save_rows(out, vectors, start + len(part))
     return Store(path).vectors
 
 # %% ../../nbs/search/04_ensemble.ipynb #e488ac5d
 @dataclass(frozen=True)
 class Whitening:
-    "x -> (x - mean) @ matrix, at unit length."
+    "x -> (x - mean) @ matrix, at unit length; zeros stay zeros."
 
     mean: np.ndarray  # float32 [d]
     matrix: np.ndarray  # float32 [d, dim]
 
-    def __call__(self, x) -> np.ndarray:
+    def __call__(
+        self,
+        x,  # [n, d] descriptors
+    ) -> np.ndarray:  # float32 [n, dim]
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise ValueError(
@@ -123,125 +147,204 @@ class Whitening:
         return y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12) * (x != 0).any(1)[:, None]
 
     def save(self, path):
+        "Write it to a safetensors file."
         import torch
 
         save_tensors(path, dict(mean=torch.from_numpy(self.mean), matrix=torch.from_numpy(self.matrix)))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path) -> "Whitening":
+        "Read what `save` wrote. Raises `ValueError` for a file that holds something else."
         from safetensors.numpy import load_file
 
-        t = load_file(path)
-        if t.keys() != {"mean", "matrix"}:
-            raise ValueError(f"{path}: holds {', '.join(sorted(t))}; a whitening has mean and matrix")
-        return cls(t["mean"], t["matrix"])
+        tensors = load_file(path)
+        if tensors.keys() != {"mean", "matrix"}:
+            raise ValueError(f"{path}: holds {', '.join(sorted(tensors))}; a whitening has mean and matrix")
+        return cls(tensors["mean"], tensors["matrix"])
 
+# %% ../../nbs/search/04_ensemble.ipynb #f02bf164
+def _whitening_sample(
+    x,  # [n, d], may be memory-mapped
+    sample: int,
+    seed: int,
+) -> np.ndarray:  # float64 [at most sample, d]
+    rows = np.sort(rng(seed, 40).permutation(len(x))[:sample])  # in order: the file is read once through
+    some = np.asarray(x[rows], np.float64)
+    return some[(some != 0).any(1)]
 
+# %% ../../nbs/search/04_ensemble.ipynb #17c4fefb
 def learn_whitening(
     x,  # [n, d] descriptors; memory-mapped ones are sampled
     dim: int,  # length of the result
     power: float = 0.5,  # eigenvalues to the minus this: 0.5 whitens, 0 only turns and cuts
-    sample: int = 50_000,
-    seed: int = 0,
+    sample: int = 50_000,  # descriptors that it is learned from, at most
+    seed: int = 0,  # of the sample
 ) -> Whitening:
-    "PCA, and whitening. Costs O(sample d^2 + d^3). Raises `ValueError` for a sample with fewer dimensions than are asked for."
-    rows = np.sort(rng(seed, 40).permutation(len(x))[:sample])
-    x = np.asarray(x[rows], np.float64)
-    x = x[(x != 0).any(1)]
+    """PCA, and whitening. Costs O(sample d^2 + d^3).
+
+    Raises `ValueError` for a sample with fewer dimensions than are asked for."""
+    x = _whitening_sample(x, sample, seed)
     if len(x) <= dim or x.shape[1] < dim:
         raise ValueError(
-            f"whitening: dim={dim} cannot be learned from {len(x)} descriptors of length {x.shape[1]}; lower it, or give more of them"
+            f"whitening: dim={dim} cannot be learned from {len(x)} descriptors of length {x.shape[1]}; "
+            "lower it, or give more of them"
         )
     mean = x.mean(0)
     values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-    values, vectors = values[::-1][:dim], vectors[:, ::-1][:, :dim]
-    return Whitening(
-        mean.astype(np.float32), (vectors * np.maximum(values, values[0] * 1e-9) ** -power).astype(np.float32)
-    )
+    values, vectors = values[::-1][:dim], vectors[:, ::-1][:, :dim]  # the strongest first
+    scale = np.maximum(values, values[0] * 1e-9) ** -power
+    return Whitening(mean.astype(np.float32), (vectors * scale).astype(np.float32))
+
+# %% ../../nbs/search/04_ensemble.ipynb #677a077d
+def _union(
+    rankings: list,  # of each model int [q, k], -1 for none
+) -> np.ndarray:  # int64 [q, c] each query's rows, ascending, filled up with -1
+    together = [np.unique(np.concatenate(rows)) for rows in zip(*rankings)]
+    found = [rows[rows >= 0] for rows in together]
+    out = np.full((len(found), max(map(len, found))), -1, np.int64)
+    for i, rows in enumerate(found):
+        out[i, : len(rows)] = rows
+    return out
+
+# %% ../../nbs/search/04_ensemble.ipynb #4091bfa5
+def _cosines_to(
+    ids: np.ndarray,  # int64 [q, c] rows of the database, -1 for none
+    queries,  # [q, d] unit descriptors
+    database,  # [n, d]
+) -> np.ndarray:  # float32 [q, c], -inf where there is none
+    out = np.empty(ids.shape, np.float32)
+    for i, rows in enumerate(ids):
+        cosines = np.asarray(database[np.maximum(rows, 0)], np.float32) @ np.asarray(queries[i], np.float32)
+        out[i] = np.where(rows >= 0, cosines, -np.inf)
+    return out
 
 # %% ../../nbs/search/04_ensemble.ipynb #d87b6614
-def candidate_cosines(queries: list, database: list, k: int = 200) -> tuple:
-    "Candidates int64 [q, c] (-1: none), the union of the models' k nearest, and their cosines in each model, float32 [m, q, c]."
+def candidate_cosines(
+    queries: list,  # of each model [q, d_m]
+    database: list,  # of each model [n, d_m]
+    k: int = 200,  # nearest of each model
+) -> tuple:  # int64 [q, c] candidates (-1: none), and their cosines in each model, float32 [m, q, c]
+    "The union of the models' k nearest of each query, with what every model says about each of them."
     tops = [knn(q, d, min(k, len(d))).ids for q, d in zip(queries, database)]
-    rows = [np.setdiff1d(np.unique(np.concatenate([t[i] for t in tops])), [-1]) for i in range(len(tops[0]))]
-    ids = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-    for i, x in enumerate(rows):
-        ids[i, : len(x)] = x
-    cos = np.empty((len(queries), *ids.shape), np.float32)
-    for m, (q, d) in enumerate(zip(queries, database)):
-        for i, row in enumerate(ids):
-            cos[m, i] = np.where(
-                row >= 0,
-                np.asarray(d[np.maximum(row, 0)], np.float32) @ np.asarray(q[i], np.float32),
-                -np.inf,
-            )
-    return ids, cos
+    ids = _union(tops)
+    return ids, np.stack([_cosines_to(ids, q, d) for q, d in zip(queries, database)])
+
+# %% ../../nbs/search/04_ensemble.ipynb #207ea4f7
+def _weighted_precision(
+    weights,  # float [m]
+    cosines: np.ndarray,  # float32 [m, q, c]
+    right: np.ndarray,  # bool [q, c]: which candidates are right
+    n_rel: np.ndarray,  # int [q]: how many there are to be found
+    k: int,
+) -> np.ndarray:  # float64 [q]
+    # a missing candidate stands below all others, by a finite number: 0 times infinity is none
+    finite = np.where(np.isfinite(cosines), cosines, -10.0)
+    total = np.tensordot(np.asarray(weights, np.float32), finite, 1)
+    order = np.argsort(-total, 1, kind="stable")[:, :k]
+    return average_precision(np.take_along_axis(right, order, 1), n_rel, k)
+
+# %% ../../nbs/search/04_ensemble.ipynb #f0531eb7
+def _draw_weights(
+    r: np.random.Generator,
+    best: np.ndarray,  # float [m] the best weights so far
+    explore: bool,  # anywhere, or around the best
+) -> np.ndarray:  # float [m], summing to 1
+    return r.dirichlet(np.ones(len(best)) if explore else 1 + 20 * best)
 
 
+def _search_weights(
+    score,  # of weights: a number to be high, and another thing that is kept with it
+    n: int,  # models
+    trials: int,
+    seed: int,
+) -> list[tuple]:  # (weights, *score) of each trial; the first is of equal weights
+    r = rng(seed, 41)
+    equal = np.full(n, 1 / n)
+    tried = [(w, *score(w)) for w in (equal, *np.eye(n))]
+    for t in range(trials):
+        best = max(tried, key=lambda trial: trial[1])[0]
+        w = _draw_weights(r, best, explore=t < trials // 2)
+        tried.append((w, *score(w)))
+    return tried
+
+# %% ../../nbs/search/04_ensemble.ipynb #8d9d7e05
 def tune_weights(
     queries: list,  # of each model [q, d_m]
     database: list,  # of each model [n, d_m]
     positives: list,  # for each query an array of right rows
     held_out=None,  # bool [q]: queries that are not tuned on, only scored
-    k: int = 100,
+    k: int = 100,  # of mAP@k
     trials: int = 200,
     seed: int = 0,
 ) -> dict:
-    "Weights with the best mAP@k: `weights`, `tuned` and `held_out` scores, those of equal weights (`equal`, `equal_held_out`), and each trial's."
-    n, held = len(queries), np.zeros(len(positives), bool) if held_out is None else np.asarray(held_out, bool)
+    """Weights with the best mAP@k: `weights`, `tuned` and `held_out` scores, those of equal weights (`equal`,
+    `equal_held_out`), and each trial's (`trials`). Raises `ValueError` where nothing is left to tune on."""
+    n = len(queries)
+    held = np.zeros(len(positives), bool) if held_out is None else np.asarray(held_out, bool)
     if held.all():
         raise ValueError("tune_weights: every query is held out; some must be there to tune on")
-    ids, cos = candidate_cosines(queries, database, 2 * k)
+    ids, cosines = candidate_cosines(queries, database, 2 * k)
     right = np.array([np.isin(row, p) & (row >= 0) for row, p in zip(ids, positives)]).reshape(ids.shape)
     n_rel = np.array([len(p) for p in positives])
 
     def score(w):
-        total = np.tensordot(np.asarray(w, np.float32), np.where(np.isfinite(cos), cos, -10.0), 1)
-        order = np.argsort(-total, 1, kind="stable")[:, :k]
-        ap = average_precision(np.take_along_axis(right, order, 1), n_rel, k)
-        return float(ap[~held].mean()), float(ap[held].mean()) if held.any() else None
+        "mAP@k of the queries tuned on, and of those held out."
+        precision = _weighted_precision(w, cosines, right, n_rel, k)
+        return float(precision[~held].mean()), float(precision[held].mean()) if held.any() else None
 
-    r, equal = rng(seed, 41), np.full(n, 1 / n)
-    tried = [(equal, *score(equal))] + [(w, *score(w)) for w in np.eye(n)]
-    for t in range(trials):
-        best = max(tried, key=lambda x: x[1])[0]
-        w = r.dirichlet(np.ones(n)) if t < trials // 2 else r.dirichlet(1 + 20 * best)
-        tried.append((w, *score(w)))
-    w, tuned, out = max(tried, key=lambda x: x[1])
+    tried = _search_weights(score, n, trials, seed)
+    best, tuned, best_held_out = max(tried, key=lambda trial: trial[1])
     return dict(
-        weights=[round(float(v), 4) for v in w],
+        weights=[round(float(w), 4) for w in best],
         tuned=tuned,
-        held_out=out,
+        held_out=best_held_out,
         equal=tried[0][1],
         equal_held_out=tried[0][2],
-        trials=[t[1] for t in tried],
+        trials=[trial[1] for trial in tried],
     )
 
 # %% ../../nbs/search/04_ensemble.ipynb #b1a0559f
+def _mean_class_scores(
+    descriptors: list,  # of each model a tensor [b, d_m]
+    heads: list,
+    weights: np.ndarray,  # float [models], summing to 1
+):  # tensors: float [b, classes] mean cosines, and bool [b]: whether all models have a descriptor
+    import torch
+
+    total = sum(
+        float(weight) * head.cosines(x) for weight, head, x in zip(weights, heads, descriptors) if weight
+    )
+    complete = torch.stack([(x != 0).any(1) for x in descriptors]).all(0)
+    return total, complete
+
+# %% ../../nbs/search/04_ensemble.ipynb #eb5a74f2
 def top_classes(
     descriptors: list,  # of each model [n, d_m]
-    heads: list,  # of each model: has `centers` [classes, K, d_m] and `cosines(tensor [b, d_m]) -> [b, classes]`; all of one class list
+    heads: list,  # of each model: `centers` [classes, K, d_m], `cosines(tensor [b, d_m]) -> [b, classes]`
     k: int = 3,  # classes kept
     weights=None,  # as in `combine`
     block: int = 0,  # images at a time; 0: as many as give some 256 MB of cosines
     device: str = "cpu",
-) -> tuple:  # int64 [n, k] classes and float32 [n, k] mean cosines, best first; -1 and 0 for images without a descriptor
-    "The k best classes of each image by the mean of the models' class scores."
+) -> tuple:  # int64 [n, k] classes and float32 [n, k] mean cosines, best first; -1 and 0 without a descriptor
+    """The k best classes of each image by the mean of the models' class scores.
+
+    All heads are of one class list. Raises `ValueError` for fewer than k classes."""
     import torch
 
     w = check_weights(weights, len(heads))
     n = len(descriptors[0])
-    block = block or max(1, (1 << 26) // max(h.centers[:, :, 0].numel() for h in heads))
+    block = block or max(1, (1 << 26) // max(head.centers[:, :, 0].numel() for head in heads))
     classes = np.full((n, k), -1, np.int64)
     scores = np.zeros((n, k), np.float32)
     with torch.inference_mode():
-        for i in range(0, n, block):
-            parts = [torch.from_numpy(np.array(d[i : i + block], np.float32)).to(device) for d in descriptors]
-            total = sum(float(v) * h.cosines(x) for v, h, x in zip(w, heads, parts) if v)
+        for start in range(0, n, block):
+            part = slice(start, start + block)
+            own = [torch.from_numpy(np.array(d[part], np.float32)).to(device) for d in descriptors]
+            total, complete = _mean_class_scores(own, heads, w)
             if total.shape[1] < k:
                 raise ValueError(f"top_classes: k={k}, but there are {total.shape[1]} classes")
-            there = torch.stack([(x != 0).any(1) for x in parts]).all(0).cpu().numpy()
-            s, c = total.topk(k, 1)
-            classes[i : i + block] = np.where(there[:, None], c.cpu().numpy(), -1)
-            scores[i : i + block] = np.where(there[:, None], s.cpu().numpy(), 0)
+            best, top = total.topk(k, 1)
+            known = complete.cpu().numpy()[:, None]
+            classes[part] = np.where(known, top.cpu().numpy(), -1)
+            scores[part] = np.where(known, best.cpu().numpy(), 0)
     return classes, scores

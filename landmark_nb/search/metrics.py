@@ -7,38 +7,56 @@ __all__ = ['hits', 'first_hit', 'recall_at', 'gap', 'average_precision', 'mean_a
            'read_recognition', 'read_retrieval', 'write_submission']
 
 # %% ../../nbs/search/03_metrics.ipynb #160982d6
+import math
 from itertools import compress
 
 import numpy as np
 
 from ..core import atomic_path, read_csv
 
+# %% ../../nbs/search/03_metrics.ipynb #7898b91f
+def _pairs(
+    positives,  # for each query an array of right rows
+) -> tuple[np.ndarray, np.ndarray]:  # int64 [p] queries and int64 [p] rows
+    lengths = np.fromiter(map(len, positives), np.int64, len(positives))
+    rows = [np.asarray(p, np.int64) for p in positives if len(p)]
+    flat = np.concatenate(rows) if rows else np.empty(0, np.int64)
+    return np.repeat(np.arange(len(lengths)), lengths), flat
+
+
+def _contained(
+    values: np.ndarray,  # int64, any shape
+    keys: np.ndarray,  # int64 [k], ascending, at least one
+) -> np.ndarray:  # bool, of the shape of the values
+    return keys[np.searchsorted(keys, values).clip(max=len(keys) - 1)] == values
+
 # %% ../../nbs/search/03_metrics.ipynb #9fd9560e
 def hits(
     ids: np.ndarray,  # int [q, k] database rows, -1 for none
     positives,  # for each query an array of right rows
 ) -> np.ndarray:  # bool [q, k]
-    "Which of what was found is right."
+    "Which of what was found is right. Raises `ValueError` for another number of queries."
     ids = np.asarray(ids)
     if ids.ndim != 2 or len(ids) != len(positives):
         raise ValueError(
             f"ids {ids.shape} must be [q, k] with one row for each of the {len(positives)} positives"
         )
-    n, out = np.fromiter(map(len, positives), np.int64, len(ids)), np.zeros(ids.shape, bool)
-    flat = np.concatenate([np.asarray(p, np.int64) for p in positives if len(p)] or [np.empty(0, np.int64)])
-    if not flat.size or not ids.size:
+    out = np.zeros(ids.shape, bool)
+    queries, rows = _pairs(positives)
+    if not rows.size or not ids.size:
         return out
-    base = (
-        int(max(ids.max(), flat.max())) + 2
-    )  # -1 meets no key: it would be the last number of the query before
-    keys = np.unique(np.repeat(np.arange(len(n)), n) * base + flat)
-    for i in range(0, len(ids), block := max(1, (1 << 22) // ids.shape[1])):
-        want = np.arange(i, min(i + block, len(ids)))[:, None] * base + ids[i : i + block]
-        out[i : i + block] = keys[np.searchsorted(keys, want).clip(max=len(keys) - 1)] == want
+    # two more than any row: the -1 of one query would else be the last row of the query before
+    base = int(max(ids.max(), rows.max())) + 2
+    keys = np.unique(queries * base + rows)
+    block = max(1, (1 << 22) // ids.shape[1])
+    for start in range(0, len(ids), block):
+        part = ids[start : start + block]
+        numbers = np.arange(start, start + len(part))[:, None] * base + part
+        out[start : start + block] = _contained(numbers, keys)
     out[ids < 0] = False
     return out
 
-
+# %% ../../nbs/search/03_metrics.ipynb #f27cb376
 def first_hit(
     ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
     positives,  # for each query an array of right rows
@@ -47,7 +65,7 @@ def first_hit(
     hit = hits(ids, positives)
     return np.where(hit.any(1), hit.argmax(1), hit.shape[1])
 
-
+# %% ../../nbs/search/03_metrics.ipynb #39a5cfe8
 def recall_at(
     ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
     positives,  # for each query an array of right rows
@@ -60,44 +78,66 @@ def recall_at(
     first = first_hit(ids, positives)
     if not len(first):
         raise ValueError("recall_at: no queries")
-    if max(ns) > np.shape(ids)[1]:
-        raise ValueError(
-            f"recall_at: N={max(ns)} asked for, but only the {np.shape(ids)[1]} nearest were searched"
-        )
+    searched = np.shape(ids)[1]
+    if max(ns) > searched:
+        raise ValueError(f"recall_at: N={max(ns)} asked for, but only the {searched} nearest were searched")
     return {n: float((first < n).mean()) for n in ns}
 
 # %% ../../nbs/search/03_metrics.ipynb #8b5fd380
-def _known(predictions, solution, what):
-    if odd := [q for q in predictions if q not in solution]:
-        raise ValueError(f"{what}: {len(odd)} queries are not in the solution, such as {odd[0]!r}")
+def _check_known(
+    predictions,
+    solution,
+    what: str,  # the function's name, for the message
+):
+    unknown = [q for q in predictions if q not in solution]
+    if unknown:
+        raise ValueError(f"{what}: {len(unknown)} queries are not in the solution, such as {unknown[0]!r}")
 
+# %% ../../nbs/search/03_metrics.ipynb #8b4ee3c8
+def _answer(
+    query,
+    prediction,
+) -> tuple:  # label and confidence
+    try:
+        label, confidence = prediction
+        confidence = float(confidence)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"gap: query {query!r} has the answer {prediction!r}; must be (label, confidence), or None"
+        ) from None
+    if math.isnan(confidence):
+        raise ValueError(f"gap: query {query!r} has a confidence that is no number")
+    return label, confidence
 
+# %% ../../nbs/search/03_metrics.ipynb #68fb165f
+def _line_of_answers(
+    predictions,
+    solution,
+) -> list[tuple]:  # (query, label), the most confident first
+    line = []
+    for query, prediction in predictions.items():
+        if prediction is None or solution[query] is None:
+            continue
+        label, confidence = _answer(query, prediction)
+        line.append((-confidence, query, label))
+    return [(query, label) for _, query, label in sorted(line)]
+
+# %% ../../nbs/search/03_metrics.ipynb #a1e32f38
 def gap(
     predictions,  # query id -> (label, confidence), or None for no answer
     solution,  # query id -> set of its labels: empty where it shows no landmark, None where it is ignored
 ) -> float:
-    "Global average precision (micro-AP) as the landmark recognition challenge counts it. Raises `ValueError` naming a query that is unknown or has a confidence that is no number."
-    _known(predictions, solution, "gap")
+    """Global average precision (micro-AP) as the landmark recognition challenge counts it.
+
+    Raises `ValueError` naming a query that is unknown or has a confidence that is no number."""
+    _check_known(predictions, solution, "gap")
     M = sum(1 for right in solution.values() if right)
     if not M:
         raise ValueError("gap: not one query of the solution shows a landmark")
-    rows = []
-    for q, p in predictions.items():
-        if p is None or solution[q] is None:
-            continue
-        try:
-            label, conf = p
-            conf = float(conf)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"gap: query {q!r} has the answer {p!r}; must be (label, confidence), or None"
-            ) from None
-        if conf != conf:
-            raise ValueError(f"gap: query {q!r} has a confidence that is no number")
-        rows.append((-conf, q, label))
-    rows.sort()
-    rel = np.fromiter((label in solution[q] for _, q, label in rows), bool, len(rows))
-    return float((rel.cumsum() / (1 + np.arange(len(rows))))[rel].sum() / M)
+    line = _line_of_answers(predictions, solution)
+    rel = np.fromiter((label in solution[query] for query, label in line), bool, len(line))
+    P = rel.cumsum() / (1 + np.arange(len(line)))
+    return float(P[rel].sum() / M)
 
 # %% ../../nbs/search/03_metrics.ipynb #a4dc5c4f
 def average_precision(
@@ -110,143 +150,240 @@ def average_precision(
     precision = np.cumsum(hits, 1) / np.arange(1, hits.shape[1] + 1)
     return (precision * hits).sum(1) / np.clip(n_rel, 1, k)
 
+# %% ../../nbs/search/03_metrics.ipynb #fe5bc562
+def _right_places(
+    ids: list,
+    right: set,
+) -> list[int]:  # from 0, ascending
+    places = list(compress(range(len(ids)), map(right.__contains__, ids)))
+    if len(places) > 1:
+        first = {ids[place]: place for place in reversed(places)}  # a repeated id: where it stands first
+        places = sorted(first.values())
+    return places
 
+
+def _sum_of_precisions(
+    places: list[int],  # of what is right, from 0, ascending
+) -> float:
+    return sum([found / (place + 1) for found, place in enumerate(places, 1)])
+
+# %% ../../nbs/search/03_metrics.ipynb #a0dbf72a
+def _first_ids(
+    query,
+    ids,  # any iterable of ids but a text
+    k: int,
+) -> list:  # the first k
+    if isinstance(ids, str):
+        raise ValueError(f"mean_ap: query {query!r} has the text {ids[:40]!r}; must be a list of ids")
+    return ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
+
+# %% ../../nbs/search/03_metrics.ipynb #cc3669c0
 def mean_ap(
     predictions,  # query id -> ids in order, best first (None or missing: none)
     solution,  # query id -> set of the ids that are right, None where it is ignored
     k: int = 100,
 ) -> float:
-    "mAP@k as the landmark retrieval challenge counts it. Raises `ValueError` naming a query that is unknown."
-    _known(predictions, solution, "mean_ap")
+    """mAP@k as the landmark retrieval challenge counts it.
+
+    Raises `ValueError` naming a query that is unknown."""
+    _check_known(predictions, solution, "mean_ap")
     counted = sum(right is not None for right in solution.values())
     if not counted:
         raise ValueError("mean_ap: not one query of the solution counts")
     if k < 1:
         raise ValueError(f"mean_ap: k={k} must be at least 1")
     total = 0.0
-    for q, right in solution.items():
-        ids = predictions.get(q)
+    for query, right in solution.items():
+        ids = predictions.get(query)
         if ids is None or not right:
             continue
-        if isinstance(ids, str):
-            raise ValueError(f"mean_ap: query {q!r} has the text {ids[:40]!r}; must be a list of ids")
-        ids = ids[:k] if isinstance(ids, (list, tuple)) else list(ids)[:k]
-        found = list(compress(range(k), map(right.__contains__, ids)))
-        if len(found) > 1:
-            found = sorted(
-                {ids[i]: i for i in reversed(found)}.values()
-            )  # a repeated id counts where it stands first
-        total += sum([n / (i + 1) for n, i in enumerate(found, 1)]) / min(len(right), k)
+        places = _right_places(_first_ids(query, ids, k), right)
+        total += _sum_of_precisions(places) / min(len(right), k)
     return float(total / counted)
 
+# %% ../../nbs/search/03_metrics.ipynb #369e2105
+def _parse_metric(
+    metric: str,  # R@N or mAP@N
+) -> tuple[str, int]:  # R or mAP, and N
+    kind, _, n = metric.partition("@")
+    if kind not in ("R", "mAP") or not n.isdigit() or int(n) < 1:
+        raise ValueError(f"metric={metric!r}: must be R@N or mAP@N, such as R@1 or mAP@100")
+    return kind, int(n)
 
+# %% ../../nbs/search/03_metrics.ipynb #94a7e599
 def query_scores(
     metric: str,  # R@N or mAP@N
     ids: np.ndarray,  # int [q, k] database rows, best first, -1 for none
     positives,  # for each query an array of right rows
 ) -> np.ndarray:  # float64 [q]
-    "What each query adds to a metric, whose value is the mean: for R@N whether it is found, for mAP@N its average precision. Raises `ValueError` for another metric, or an N beyond what was searched."
-    kind, _, n = metric.partition("@")
-    if kind not in ("R", "mAP") or not n.isdigit() or int(n) < 1:
-        raise ValueError(f"metric={metric!r}: must be R@N or mAP@N, such as R@1 or mAP@100")
-    n, h = int(n), hits(ids, positives)
+    """What each query adds to a metric, whose value is the mean.
+
+    For R@N whether it is found, for mAP@N its average precision. Raises `ValueError` for another metric, or
+    an N beyond what was searched."""
+    kind, n = _parse_metric(metric)
+    hit = hits(ids, positives)
     if kind == "mAP":
-        return average_precision(h, np.array([len(p) for p in positives]), n)
-    if n > h.shape[1]:
-        raise ValueError(f"metric={metric!r}: only the {h.shape[1]} nearest were searched")
-    return h[:, :n].any(1).astype(float)
+        return average_precision(hit, np.array([len(p) for p in positives]), n)
+    if n > hit.shape[1]:
+        raise ValueError(f"metric={metric!r}: only the {hit.shape[1]} nearest were searched")
+    return hit[:, :n].any(1).astype(float)
 
 # %% ../../nbs/search/03_metrics.ipynb #f49bb021
-def _rows(path, column, more=(), queries=None):
-    t = read_csv(path, ["id", column, *more], only=True)
-    ids, seen = t["id"].to_list(), {}
-    for i, q in enumerate(ids):
-        if not q:
-            raise ValueError(f"{path}: row {i + 2} has no id")
-        if q in seen:
-            raise ValueError(f"{path}: row {i + 2} repeats the query {q!r} of row {seen[q] + 2}")
-        if queries is not None and q not in queries:
-            raise ValueError(f"{path}: row {i + 2} names the query {q!r}, which is not in the solution")
-        seen[q] = i
-    return ids, *(t[c].fill_null("").to_list() for c in (column, *more))
+def _check_queries(
+    path,
+    ids: list,  # of a file's rows
+    queries,  # the ids that may occur; None: any
+):
+    seen = {}
+    for row, query in enumerate(ids, 2):
+        if not query:
+            raise ValueError(f"{path}: row {row} has no id")
+        if query in seen:
+            raise ValueError(f"{path}: row {row} repeats the query {query!r} of row {seen[query]}")
+        if queries is not None and query not in queries:
+            raise ValueError(f"{path}: row {row} names the query {query!r}, which is not in the solution")
+        seen[query] = row
 
+# %% ../../nbs/search/03_metrics.ipynb #67d864f4
+def _read_rows(
+    path,
+    column: str,  # landmarks or images
+    more: tuple = (),  # further columns
+    queries=None,  # the ids that may occur; None: any
+):  # of each row: its number in the file, its id, and the text of each column
+    table = read_csv(path, ["id", column, *more], only=True)
+    ids = table["id"].to_list()
+    _check_queries(path, ids, queries)
+    texts = [table[c].fill_null("").to_list() for c in (column, *more)]
+    return zip(range(2, len(ids) + 2), ids, *texts)
 
+# %% ../../nbs/search/03_metrics.ipynb #f6f05d69
 def read_solution(
     path,  # id,landmarks,Usage or id,images,Usage
     usage=("Public", "Private"),  # queries of another usage are ignored
 ) -> dict:  # query id -> set of text, empty for none, None for ignored
     "A challenge's solution. Raises `ValueError` naming the row."
     column = "images" if "images" in read_csv(path, ["id"]).columns else "landmarks"
-    usage, out = {usage} if isinstance(usage, str) else set(usage), {}
-    if odd := usage - {"Public", "Private"}:
-        raise ValueError(f"usage={odd.pop()!r}: must be Public, Private or both")
-    for i, (q, right, use) in enumerate(zip(*_rows(path, column, ["Usage"]))):
+    wanted = {usage} if isinstance(usage, str) else set(usage)
+    unknown = wanted - {"Public", "Private"}
+    if unknown:
+        raise ValueError(f"usage={unknown.pop()!r}: must be Public, Private or both")
+    solution = {}
+    for row, query, right, use in _read_rows(path, column, ("Usage",)):
         if use not in ("Public", "Private", "Ignored"):
-            raise ValueError(f"{path}: row {i + 2} has the Usage {use!r}; must be Public, Private or Ignored")
-        out[q] = set(right.split()) if use in usage and right != "None" else None
-    return out
+            raise ValueError(f"{path}: row {row} has the Usage {use!r}; must be Public, Private or Ignored")
+        counts = use in wanted and right != "None"
+        solution[query] = set(right.split()) if counts else None
+    return solution
+
+# %% ../../nbs/search/03_metrics.ipynb #d51afb9a
+def _parse_answer(
+    answer: str,  # '123 0.5', or empty
+):  # (label, confidence), or None; `ValueError` for anything else
+    if not answer.strip():
+        return None
+    label, confidence = answer.split()
+    confidence = float(confidence)
+    if math.isnan(confidence):
+        raise ValueError("a confidence that is no number")
+    return label, confidence
 
 
-def read_recognition(path, queries=None) -> dict:  # query id -> (label, confidence) or None
-    "A recognition submission, `id,landmarks`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row."
-    out = {}
-    for i, (q, answer) in enumerate(zip(*_rows(path, "landmarks", queries=queries))):
+def read_recognition(
+    path,  # id,landmarks
+    queries=None,  # the ids that may occur, such as a solution
+) -> dict:  # query id -> (label, confidence) or None
+    "A recognition submission. Raises `ValueError` naming the row."
+    predictions = {}
+    for row, query, answer in _read_rows(path, "landmarks", queries=queries):
         try:
-            label, conf = answer.split() if answer.strip() else (None, 0)
-            conf = float(conf)
-            assert conf == conf
-        except (ValueError, AssertionError):
+            predictions[query] = _parse_answer(answer)
+        except ValueError:
             raise ValueError(
-                f"{path}: row {i + 2} has the answer {answer!r}; must be a landmark and a confidence ('123 0.5'), or empty"
+                f"{path}: row {row} has the answer {answer!r}; "
+                "must be a landmark and a confidence ('123 0.5'), or empty"
             ) from None
-        out[q] = None if label is None else (label, conf)
-    return out
+    return predictions
+
+# %% ../../nbs/search/03_metrics.ipynb #ce24382f
+def read_retrieval(
+    path,  # id,images
+    k: int = 100,  # images that may be handed in for a query
+    queries=None,  # the ids that may occur, such as a solution
+) -> dict:  # query id -> list of index ids, best first
+    "A retrieval submission. Raises `ValueError` naming the row, also for one with more than k images."
+    predictions = {}
+    for row, query, answer in _read_rows(path, "images", queries=queries):
+        ids = answer.split()
+        if len(ids) > k:
+            raise ValueError(f"{path}: row {row} has {len(ids)} images; at most {k} may be handed in")
+        predictions[query] = ids
+    return predictions
+
+# %% ../../nbs/search/03_metrics.ipynb #229d7e82
+def _field(
+    query,
+    value,  # an id or a label
+) -> str:  # as it stands in a row
+    text = str(value)
+    if not text or any(c in text for c in ' ,"\n\r\t'):
+        raise ValueError(f"write_submission: query {query!r}: {text!r} cannot stand in a submission")
+    return text
 
 
-def read_retrieval(path, k: int = 100, queries=None) -> dict:  # query id -> list of index ids, best first
-    "A retrieval submission, `id,images`. `queries`: the ids that may occur, such as a solution. Raises `ValueError` naming the row, also for one with more than k images."
-    out = {}
-    for i, (q, answer) in enumerate(zip(*_rows(path, "images", queries=queries))):
-        out[q] = answer.split()
-        if len(out[q]) > k:
-            raise ValueError(f"{path}: row {i + 2} has {len(out[q])} images; at most {k} may be handed in")
-    return out
+def _recognition_cell(
+    query,
+    answer,  # (label, confidence), or None
+) -> str:
+    if answer is None:
+        return ""
+    label, confidence = answer[0], float(answer[1])
+    if math.isnan(confidence):
+        raise ValueError(f"write_submission: query {query!r} has a confidence that is no number")
+    return f"{_field(query, label)} {confidence:.8g}"
 
 
-def write_submission(path, predictions: dict, queries=None, kind: str | None = None):
-    """Write predictions as the challenge wants them: `id,landmarks` for answers with a confidence, `id,images` for lists of ids.
-    `queries`: all that must have a row; `kind`: recognition or retrieval, by default what the first answer is.
+def _retrieval_cell(
+    query,
+    ids,  # a list, or None
+) -> str:
+    return "" if ids is None else " ".join(_field(query, x) for x in ids)
+
+# %% ../../nbs/search/03_metrics.ipynb #9563a59c
+def _is_recognition(
+    predictions: dict,
+    kind: str | None,  # recognition, retrieval, or None: see the predictions
+) -> bool:
+    if kind not in (None, "recognition", "retrieval"):
+        raise ValueError(f"write_submission: kind={kind!r} must be recognition or retrieval")
+    if kind:
+        return kind == "recognition"
+    first = next((p for p in predictions.values() if p), ())
+    return isinstance(first, tuple) and len(first) == 2 and not isinstance(first[1], str)
+
+# %% ../../nbs/search/03_metrics.ipynb #3435823a
+def write_submission(
+    path,  # a file, which is replaced whole or not at all
+    predictions: dict,  # query id -> (label, confidence), or a list of ids; None for no answer
+    queries=None,  # all that must have a row, in this order; default: those that have a prediction
+    kind: str | None = None,  # recognition or retrieval; default: what the first answer is
+):
+    """Write predictions as the challenge wants them.
+
+    The file is `id,landmarks` for answers with a confidence, `id,images` for lists of ids.
     Raises `ValueError` naming a query, label or id that a csv row cannot hold, before anything is written."""
     queries = list(predictions if queries is None else queries)
     if len(set(queries)) < len(queries):
         raise ValueError("write_submission: a query stands in the list twice")
-    if odd := set(predictions) - set(queries):
+    unknown = set(predictions) - set(queries)
+    if unknown:
         raise ValueError(
-            f"write_submission: {len(odd)} predictions are for queries that are not in the list, such as {min(odd, key=str)!r}"
+            f"write_submission: {len(unknown)} predictions are for queries that are not in the list, "
+            f"such as {min(unknown, key=str)!r}"
         )
-    if kind not in (None, "recognition", "retrieval"):
-        raise ValueError(f"write_submission: kind={kind!r} must be recognition or retrieval")
-    some = next((p for p in predictions.values() if p), ())
-    recognition = (
-        kind == "recognition"
-        if kind
-        else isinstance(some, tuple) and len(some) == 2 and not isinstance(some[1], str)
-    )
-
-    def clean(q, x):
-        x = str(x)
-        if not x or any(c in x for c in ' ,"\n\r\t'):
-            raise ValueError(f"write_submission: query {q!r}: {x!r} cannot stand in a submission")
-        return x
-
-    def row(q):
-        p = predictions.get(q)
-        if p is None:
-            return ""
-        if recognition and float(p[1]) != float(p[1]):
-            raise ValueError(f"write_submission: query {q!r} has a confidence that is no number")
-        return f"{clean(q, p[0])} {float(p[1]):.8g}" if recognition else " ".join(clean(q, x) for x in p)
-
-    text = "".join(f"{clean(q, q)},{row(q)}\n" for q in queries)
+    recognition = _is_recognition(predictions, kind)
+    cell = _recognition_cell if recognition else _retrieval_cell
+    rows = [f"{_field(q, q)},{cell(q, predictions.get(q))}\n" for q in queries]
+    header = "id,landmarks\n" if recognition else "id,images\n"
     with atomic_path(path) as tmp:
-        tmp.write_text(("id,landmarks\n" if recognition else "id,images\n") + text, encoding="utf-8")
+        tmp.write_text(header + "".join(rows), encoding="utf-8")
