@@ -13,6 +13,77 @@ import numpy as np
 
 from ..config import Config, knob
 from ..core import Ranking
+from .knn import knn
+
+# %% ../../nbs/search/05_recognise.ipynb #500c470d
+def _labels_of(
+    ids: np.ndarray,  # int [q, k] rows of the training images, -1 for none
+    labels: np.ndarray,  # int [n] of the training images
+) -> np.ndarray:  # int [q, k], -1 for none
+    return np.where(ids >= 0, labels[ids.clip(0)], -1)
+
+# %% ../../nbs/search/05_recognise.ipynb #8e5ff3bc
+def _similarity_weights(
+    similarities: np.ndarray,  # float64 [q, k]
+    near: np.ndarray,  # int [q, k] labels, -1 for none
+    a: float,
+) -> np.ndarray:  # float64 [q, k]
+    similarities = np.where(near >= 0, similarities, 0)
+    return similarities if a == 1 else np.maximum(similarities, 0) ** a
+
+# %% ../../nbs/search/05_recognise.ipynb #596b1e63
+def _class_weights(
+    near: np.ndarray,  # int [q, k] labels
+    classes: np.ndarray,  # int [q, j] the head's short list, each class at most once
+    class_scores: np.ndarray,  # float64 [q, j]
+    floor: float,  # the least that a class counts, and what one counts that is not in the list
+) -> np.ndarray:  # float64 [q, k]
+    listed = near[:, :, None] == classes[:, None, :]
+    score = (listed * class_scores[:, None, :]).sum(2)
+    return np.where(listed.any(2), np.maximum(score, floor), floor)
+
+# %% ../../nbs/search/05_recognise.ipynb #e88bc252
+def _strongest(
+    near: np.ndarray,  # int [q, k] labels, -1 for none
+    weights: np.ndarray,  # float64 [q, k]
+) -> tuple:  # int [q] label (-1: none) and float64 [q] confidence
+    same = near[:, :, None] == near[:, None, :]
+    confidence = np.where(near >= 0, (same * weights[:, None, :]).sum(2), -np.inf)
+    rows = np.arange(len(near))
+    best = confidence.argmax(1)
+    label = near[rows, best]
+    return label, np.where(label >= 0, confidence[rows, best], 0)
+
+# %% ../../nbs/search/05_recognise.ipynb #754b39ff
+def _check_ranking(
+    ranking: Ranking,
+    k: int,
+    n: int,  # training images
+):
+    wrong = np.isnan(ranking.scores).any(1)
+    if wrong.any():
+        raise ValueError(f"vote: query {wrong.argmax()} has a score that is NaN")
+    last = ranking.ids[:, :k].max(initial=-1)
+    if last >= n:
+        raise ValueError(f"vote: the ranking names row {last}, but there are {n} labels")
+
+
+def _check_classes(
+    classes,
+    class_scores,
+    q: int,  # queries
+) -> tuple:  # both as arrays, the scores float64
+    classes = np.asarray(classes)
+    class_scores = np.asarray(class_scores, np.float64)
+    if classes.ndim != 2 or len(classes) != q or classes.shape != class_scores.shape:
+        raise ValueError(
+            f"vote: classes {classes.shape} and class_scores {class_scores.shape} "
+            f"must both be [{q}, classes a query]"
+        )
+    wrong = ~np.isfinite(class_scores).all(1)
+    if wrong.any():
+        raise ValueError(f"vote: query {wrong.argmax()} has a class score that is not finite")
+    return classes, class_scores
 
 # %% ../../nbs/search/05_recognise.ipynb #e4b1c05d
 def vote(
@@ -25,116 +96,91 @@ def vote(
     class_scores=None,  # float32 [q, j]: the head's short list, needed where b is not 0
     floor: float = 1e-8,  # score of a class that is not in it
 ) -> tuple:  # int64 [q] label (-1: none) and float64 [q] confidence
-    "The label that the k nearest training images and the head agree on best. Costs O(q k^2). Of equal confidences the better-ranked label wins."
+    """The label that the k nearest training images and the head agree on best. Costs O(q k^2).
+
+    Of equal confidences the better-ranked label wins. Raises `ValueError` naming a query with a score that
+    is no number, a row without a label, or a class list that is missing or of another shape."""
     if k < 1:
         raise ValueError(f"vote: k={k} must be at least 1")
-    if len(ranking) > 8192:  # memory is O(q k^2): by blocks
-        part = lambda a, i: None if a is None else a[i : i + 8192]
-        return tuple(
-            map(
-                np.concatenate,
-                zip(
-                    *(
-                        vote(
-                            Ranking(part(ranking.ids, i), part(ranking.scores, i)),
-                            labels,
-                            k,
-                            a,
-                            b,
-                            part(classes, i),
-                            part(class_scores, i),
-                            floor,
-                        )
-                        for i in range(0, len(ranking), 8192)
-                    )
-                ),
-            )
-        )
     labels = np.asarray(labels)
-    if np.isnan(ranking.scores).any():
-        raise ValueError(
-            f"vote: query {int(np.argwhere(np.isnan(ranking.scores))[0][0])} has a score that is NaN"
-        )
-    ids, sim = ranking.ids[:, :k], ranking.scores[:, :k].astype(np.float64)
-    if ids.size and ids.max() >= len(labels):
-        raise ValueError(f"vote: the ranking names row {ids.max()}, but there are {len(labels)} labels")
+    _check_ranking(ranking, k, len(labels))
+    ids = ranking.ids[:, :k]
+    similarities = ranking.scores[:, :k].astype(np.float64)
     if not ids.shape[1] or not len(labels):
         return np.full(len(ids), -1), np.zeros(len(ids))
-    said = np.where(ids >= 0, labels[ids.clip(0)], -1)
-    sim = np.where(said >= 0, sim, 0)
-    weight = (
-        sim if a == 1 else np.maximum(sim, 0) ** a
-    )  # a penalised similarity below 0 still counts, and still ranks, where no power is taken
     if b:
         if classes is None or class_scores is None:
             raise ValueError(f"vote: b={b:g} needs classes and class_scores; give them, or b=0")
-        classes, class_scores = np.asarray(classes), np.asarray(class_scores, np.float64)
-        if classes.ndim != 2 or len(classes) != len(ids) or classes.shape != class_scores.shape:
-            raise ValueError(
-                f"vote: classes {classes.shape} and class_scores {class_scores.shape} must both be [{len(ids)}, classes a query]"
-            )
-        if not np.isfinite(class_scores).all():
-            raise ValueError(
-                f"vote: query {int(np.argwhere(~np.isfinite(class_scores))[0][0])} has a class score that is not finite"
-            )
-        hit = said[:, :, None] == classes[:, None, :]
-        weight = (
-            weight
-            * np.where(
-                hit.any(2),
-                np.maximum((hit * np.asarray(class_scores, np.float64)[:, None, :]).sum(2), floor),
-                floor,
-            )
-            ** b
-        )
-    conf = np.where(said >= 0, ((said[:, :, None] == said[:, None, :]) * weight[:, None, :]).sum(2), -np.inf)
-    best = conf.argmax(1)
-    rows = np.arange(len(ids))
-    return said[rows, best], np.where(said[rows, best] >= 0, conf[rows, best], 0)
+        classes, class_scores = _check_classes(classes, class_scores, len(ids))
+    answers = []
+    for start in range(0, max(len(ids), 1), 8192):
+        part = slice(start, start + 8192)
+        near = _labels_of(ids[part], labels)
+        weights = _similarity_weights(similarities[part], near, a)
+        if b:
+            weights = weights * _class_weights(near, classes[part], class_scores[part], floor) ** b
+        answers.append(_strongest(near, weights))
+    return tuple(map(np.concatenate, zip(*answers)))
 
 # %% ../../nbs/search/05_recognise.ipynb #e112fd11
 def nearest_cosines(
-    x, others, k: int, index: str = "exact"
+    x,  # [n, d] unit descriptors, may be memory-mapped
+    others,  # [m, d]
+    k: int,
+    index: str = "exact",  # as in `knn`
 ) -> np.ndarray:  # float32 [n, k], falling; -inf where there are fewer
-    "Each descriptor's k highest cosines to a set of others. One search."
-    from landmark_nb.search.knn import knn
+    "Each descriptor's k highest cosines to a set of others. One search, in blocks of x."
+    starts = range(0, len(x), 8192)
+    parts = [knn(np.asarray(x[i : i + 8192], np.float32), others, k, index).scores for i in starts]
+    return np.concatenate(parts)
 
-    return np.concatenate(
-        [
-            knn(np.asarray(x[i : i + 8192], np.float32), others, k, index).scores
-            for i in range(0, len(x), 8192)
-        ]
-    )
+# %% ../../nbs/search/05_recognise.ipynb #01616689
+def _check_penalties(
+    ranking: Ranking,
+    of_rows: np.ndarray,  # float32 [n]
+    of_queries: np.ndarray,  # float32 [q], or a number
+):
+    last = ranking.ids.max(initial=-1)
+    if last >= len(of_rows):
+        raise ValueError(f"penalise: the ranking names row {last}, but there are {len(of_rows)} penalties")
+    wrong = np.flatnonzero(~np.isfinite(of_rows))
+    if len(wrong):
+        raise ValueError(f"penalise: row {wrong[0]} has a penalty that is not finite")
+    if of_queries.ndim and of_queries.shape != (len(ranking),):
+        raise ValueError(
+            f"penalise: penalties for {len(of_queries)} queries, but the ranking has {len(ranking)}"
+        )
+    if not np.isfinite(of_queries).all() or np.isnan(ranking.scores).any():
+        raise ValueError("penalise: a query has a penalty or a score that is not a number")
 
-
+# %% ../../nbs/search/05_recognise.ipynb #c84b7a7e
 def penalise(
     ranking: Ranking,  # of the training photographs
     of_rows,  # float [n]: what each training photograph loses
     of_queries=0.0,  # float [q]: what each query loses
 ) -> Ranking:
-    "Subtract from the similarities, and sort again. Of equal scores the better-ranked comes first."
+    """Subtract from the similarities, and sort again. Of equal scores the better-ranked comes first.
+
+    Raises `ValueError` for penalties that are not finite or of another number."""
     loss = np.asarray(of_rows, np.float32)
-    if ranking.ids.size and ranking.ids.max() >= len(loss):
-        raise ValueError(
-            f"penalise: the ranking names row {ranking.ids.max()}, but there are {len(loss)} penalties"
-        )
-    if not np.isfinite(loss).all():
-        raise ValueError(
-            f"penalise: row {int(np.flatnonzero(~np.isfinite(loss))[0])} has a penalty that is not finite"
-        )
-    q = np.asarray(of_queries, np.float32)
-    if q.ndim and q.shape != (len(ranking),):
-        raise ValueError(f"penalise: penalties for {len(q)} queries, but the ranking has {len(ranking)}")
-    if not np.isfinite(q).all() or np.isnan(ranking.scores).any():
-        raise ValueError("penalise: a query has a penalty or a score that is not a number")
-    q = np.broadcast_to(q, len(ranking))[:, None]
-    s = np.where(ranking.ids >= 0, ranking.scores - loss[ranking.ids.clip(0)] - q, -np.inf).astype(np.float32)
-    order = np.argsort(-s, 1, kind="stable")
-    return Ranking(np.take_along_axis(ranking.ids, order, 1), np.take_along_axis(s, order, 1))
+    own = np.asarray(of_queries, np.float32)
+    _check_penalties(ranking, loss, own)
+    own = np.broadcast_to(own, len(ranking))[:, None]
+    scores = np.where(ranking.ids >= 0, ranking.scores - loss[ranking.ids.clip(0)] - own, -np.inf)
+    scores = scores.astype(np.float32)
+    order = np.argsort(-scores, 1, kind="stable")
+    return Ranking(np.take_along_axis(ranking.ids, order, 1), np.take_along_axis(scores, order, 1))
 
+# %% ../../nbs/search/05_recognise.ipynb #5304ccee
+def zero_nonlandmarks(
+    confidence,  # float [q]
+    cosines,  # float [q, at least k], falling: to photographs without a landmark
+    k: int = 5,
+    threshold: float = 0.5,
+) -> np.ndarray:  # float [q]
+    """Confidence 0 for queries whose k highest cosines are all above the threshold.
 
-def zero_nonlandmarks(confidence, cosines, k: int = 5, threshold: float = 0.5) -> np.ndarray:
-    "Confidence 0 for queries whose k highest cosines (float [q, >= k], falling) to photographs without a landmark are all above the threshold."
+    Raises `ValueError` for fewer than k cosines a query."""
     c = np.asarray(cosines)
     if c.ndim != 2 or c.shape[1] < k:
         raise ValueError(f"zero_nonlandmarks: k={k} cosines a query are needed, {c.shape} were given")
@@ -143,37 +189,53 @@ def zero_nonlandmarks(confidence, cosines, k: int = 5, threshold: float = 0.5) -
     return np.where(c[:, k - 1] > threshold, 0, confidence)
 
 # %% ../../nbs/search/05_recognise.ipynb #dbec750f
-def count_penalties(labels, gamma: float, counts=None) -> np.ndarray:  # float32 [n]
-    "What each training photograph loses for its class's count: gamma log(n_c) / log(n_max). `counts` [classes]; by default counted from the labels."
+def count_penalties(
+    labels,  # int [n] of the training photographs, from 0
+    gamma: float,  # what those of the largest class lose
+    counts=None,  # int [classes] photographs; default: counted from the labels
+) -> np.ndarray:  # float32 [n]
+    """What each training photograph loses for its class's count: gamma log(n_c) / log(n_max).
+
+    Raises `ValueError` naming a row with a negative label."""
     labels = np.asarray(labels)
     if labels.size and labels.min() < 0:
         raise ValueError(
-            f"count_penalties: row {int(labels.argmin())} has the label {labels.min()}; training photographs have labels from 0"
+            f"count_penalties: row {int(labels.argmin())} has the label {labels.min()}; "
+            "training photographs have labels from 0"
         )
     n = np.bincount(labels) if counts is None else np.asarray(counts)
     top = np.log(max(n.max(), 2))
     return (gamma * np.log(np.maximum(n[labels], 1)) / top).astype(np.float32)
 
-
-def demote(labels, confidence, above: int = 30, factor: float = 0.0) -> np.ndarray:
+# %% ../../nbs/search/05_recognise.ipynb #b6e8a4ff
+def demote(
+    labels,  # int [q] answers, -1 for none
+    confidence,  # float [q]
+    above: int = 30,  # answers
+    factor: float = 0.0,
+) -> np.ndarray:  # float [q]
     "Confidences times `factor` for labels that are answered more often than `above`."
     labels = np.asarray(labels)
     if above < 0:
         raise ValueError(f"demote: above={above} must be at least 0")
-    n = np.bincount(labels.clip(0), minlength=1) - np.bincount(
-        np.zeros((labels < 0).sum(), int), minlength=max(labels.max(initial=0) + 1, 1)
-    )
-    return np.where((labels >= 0) & (n[labels.clip(0)] > above), np.asarray(confidence) * factor, confidence)
+    answered = labels >= 0
+    times = np.bincount(labels[answered], minlength=1)
+    often = answered & (times[labels.clip(0)] > above)
+    return np.where(often, np.asarray(confidence) * factor, confidence)
 
-
-def abstain(labels, confidence, below: float) -> np.ndarray:
+# %% ../../nbs/search/05_recognise.ipynb #5f34f016
+def abstain(
+    labels,  # int [q]
+    confidence,  # float [q]
+    below: float,
+) -> np.ndarray:  # int [q]
     "Labels, -1 where the confidence is below a threshold: no answer."
     return np.where(np.asarray(confidence) < below, -1, labels)
 
 # %% ../../nbs/search/05_recognise.ipynb #8b04f048
 @dataclass(frozen=True)
 class RecogniseConfig(Config):
-    "The rules of the paper's section 4.2, and two more. The defaults switch all of them off but the vote."
+    "The winners' rules, each a switch. The defaults switch all of them off but the vote."
 
     k: int = knob(5, "nearest training photographs that vote", 1, 50)
     a: float = knob(1.0, "exponent of the similarity", 0, 16)
@@ -184,7 +246,8 @@ class RecogniseConfig(Config):
     query_loss: float = knob(0.0, "times C_i: what queries lose for it", 0, 2)
     zero_above: float = knob(
         1.0,
-        "confidence 0 where the 5 highest cosines to photographs without a landmark are all above this; 1: never",
+        "confidence 0 where the 5 highest cosines to photographs without a landmark are all above this; "
+        "1: never",
         -1,
         1,
     )
@@ -194,7 +257,7 @@ class RecogniseConfig(Config):
     )
     below: float = knob(0.0, "no answer below this confidence", 0)
 
-
+# %% ../../nbs/search/05_recognise.ipynb #4592d222
 @dataclass(frozen=True)
 class Evidence:
     "What the rules look at."
@@ -207,51 +270,72 @@ class Evidence:
     classes: np.ndarray  # int64 [q, j] the head's short list
     class_scores: np.ndarray  # float32 [q, j]
 
+# %% ../../nbs/search/05_recognise.ipynb #1c92e26c
+def _finite_mean(
+    x: np.ndarray,  # float [n, k]
+) -> np.ndarray:  # float [n]: the mean of each row's finite numbers, 0 where there is none
+    finite = np.isfinite(x)
+    return np.where(finite, x, 0).sum(1) / np.maximum(finite.sum(1), 1)
 
+# %% ../../nbs/search/05_recognise.ipynb #3dc5733e
 def gather(
-    queries, train, labels, nonlandmarks, classes, class_scores, width: int = 50, index: str = "exact"
+    queries,  # [q, d] unit descriptors of the photographs that are asked about
+    train,  # [n, d] of the training photographs
+    labels,  # int [n] of the training photographs
+    nonlandmarks,  # [m, d] of photographs without a landmark, at least 5
+    classes,  # int [q, j] the head's short list of each query
+    class_scores,  # float [q, j]
+    width: int = 50,  # nearest training photographs that are kept: the largest k that may be asked for
+    index: str = "exact",  # as in `knn`
 ) -> Evidence:
-    "Search once for everything that the rules look at. Costs three searches."
-    from landmark_nb.search.knn import knn
+    """Search once for everything that the rules look at. Costs three searches.
 
+    Raises `ValueError` for fewer than 5 photographs without a landmark."""
     if len(nonlandmarks) < 5:
         raise ValueError(
-            f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed (B_j is a mean over 5, C_i over 10 or as many as there are)"
+            f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed "
+            "(B_j is a mean over 5, C_i over 10 or as many as there are)"
         )
-    near = nearest_cosines(queries, nonlandmarks, 10, index)
-    mean = lambda a: np.where(np.isfinite(a), a, 0).sum(1) / np.maximum(np.isfinite(a).sum(1), 1)
+    cosines = nearest_cosines(queries, nonlandmarks, 10, index)
     return Evidence(
-        knn(np.asarray(queries, np.float32), train, width, index),
-        np.asarray(labels),
-        mean(nearest_cosines(train, nonlandmarks, 5, index)),
-        mean(near),
-        near[:, :5],
-        np.asarray(classes),
-        np.asarray(class_scores),
+        ranking=knn(np.asarray(queries, np.float32), train, width, index),
+        labels=np.asarray(labels),
+        row_means=_finite_mean(nearest_cosines(train, nonlandmarks, 5, index)),
+        query_means=_finite_mean(cosines),
+        query_cosines=cosines[:, :5],
+        classes=np.asarray(classes),
+        class_scores=np.asarray(class_scores),
     )
 
-
-def penalised(e: Evidence, cfg, rows=slice(None)) -> Ranking:  # of some of the queries, by default of all
+# %% ../../nbs/search/05_recognise.ipynb #49bd3fc5
+def penalised(
+    e: Evidence,
+    cfg: RecogniseConfig,
+    rows=slice(None),  # the queries that are asked for; default: all
+) -> Ranking:
     "The nearest training photographs after the penalties that are switched on."
-    r = Ranking(e.ranking.ids[rows], e.ranking.scores[rows])
+    ranking = Ranking(e.ranking.ids[rows], e.ranking.scores[rows])
     if not (cfg.row_loss or cfg.query_loss or cfg.count):
-        return r
-    loss = cfg.row_loss * e.row_means + (count_penalties(e.labels, cfg.count) if cfg.count else 0)
-    return penalise(r, loss, cfg.query_loss * e.query_means[rows])
+        return ranking
+    counts = count_penalties(e.labels, cfg.count) if cfg.count else 0
+    return penalise(ranking, cfg.row_loss * e.row_means + counts, cfg.query_loss * e.query_means[rows])
 
-
+# %% ../../nbs/search/05_recognise.ipynb #990bb5eb
 def recognise(
-    e: Evidence, cfg: RecogniseConfig = RecogniseConfig()
-) -> tuple:  # int64 [q] labels (-1: no answer), float32 [q] confidence
-    "Answers by the rules that are switched on, in this order: penalties, vote, zeroing, demotion, silence."
-    if cfg.k > e.ranking.ids.shape[1]:
+    e: Evidence,
+    cfg: RecogniseConfig = RecogniseConfig(),
+) -> tuple:  # int64 [q] labels (-1: no answer), float64 [q] confidence
+    """Answers by the rules that are switched on: penalties, vote, zeroing, demotion, silence, in this order.
+
+    Raises `ValueError` for a k beyond what was searched."""
+    searched = e.ranking.ids.shape[1]
+    if cfg.k > searched:
         raise ValueError(
-            f"recognise: k={cfg.k}, but only {e.ranking.ids.shape[1]} nearest training photographs were searched"
+            f"recognise: k={cfg.k}, but only {searched} nearest training photographs were searched"
         )
-    r = penalised(e, cfg)
-    labels, conf = vote(r, e.labels, cfg.k, cfg.a, cfg.b, e.classes, e.class_scores)
+    labels, confidence = vote(penalised(e, cfg), e.labels, cfg.k, cfg.a, cfg.b, e.classes, e.class_scores)
     if cfg.zero_above < 1:
-        conf = zero_nonlandmarks(conf, e.query_cosines, 5, cfg.zero_above)
+        confidence = zero_nonlandmarks(confidence, e.query_cosines, 5, cfg.zero_above)
     if cfg.demote_above:
-        conf = demote(labels, conf, cfg.demote_above)
-    return abstain(labels, conf, cfg.below), conf
+        confidence = demote(labels, confidence, cfg.demote_above)
+    return abstain(labels, confidence, cfg.below), confidence
