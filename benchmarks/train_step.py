@@ -22,7 +22,8 @@ from landmark_nb.data.drawn import city as w
 from landmark_nb.data.loaders import StepBatches
 from landmark_nb.data.places import read_sfxl
 from landmark_nb.data.samplers import group_images
-from landmark_nb.models.embed import Embedder, ModelConfig, offline_lite0
+from landmark_nb.models.embed import Embedder, ModelConfig
+from landmark_nb.models.trunk import offline_lite0
 from landmark_nb.train.loop import OptimConfig, new_state, train_step
 
 BATCH, CLASSES = 32, 200

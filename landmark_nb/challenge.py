@@ -87,7 +87,7 @@ class LandmarkRecipe(Config):
     preset: str = knob("", "a model of the paper's tables, by its name; its settings come before yours")
     start: str = knob("", "a model of ours (best.safetensors) to go on from: finetuning")
     data: LandmarkDataConfig = LandmarkDataConfig()
-    model: ModelConfig = ModelConfig("tf_efficientnetv2_l", freeze=0, pool="gem")
+    model: ModelConfig = ModelConfig("tf_efficientnetv2_l", freeze=0, aggregation="gem")
     train: ProgressiveConfig = ProgressiveConfig(optimizer="adam")
     augment: LandmarkAugmentConfig = LandmarkAugmentConfig()
     run: RunConfig = RunConfig()
@@ -434,7 +434,7 @@ def first_model(recipe):
             f"parameter start={recipe.start!r}: no such file; it names a model of ours, such as runs/a/best.safetensors"
         )
     m = load_model(recipe.start)
-    odd = [k for k in ("trunk", "dim", "pool", "neck") if getattr(m.cfg, k) != getattr(recipe.model, k)]
+    odd = [k for k in ("trunk", "dim", "aggregation", "neck") if getattr(m.cfg, k) != getattr(recipe.model, k)]
     if odd:
         raise ValueError(
             f"parameter start={recipe.start!r}: that model has {', '.join(f'{k}={getattr(m.cfg, k)!r}' for k in odd)}, not {', '.join(f'{k}={getattr(recipe.model, k)!r}' for k in odd)}"
@@ -1083,7 +1083,7 @@ def run(recipe, progress: bool = True, workers: Workers = Workers()) -> Landmark
             with timed(folder, "measuring the frozen trunk"):
                 torch.manual_seed(c.seed)
                 frozen = Embedder(
-                    ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.pool)
+                    ModelConfig(recipe.model.trunk, recipe.model.weights, 0, 0, recipe.model.aggregation)
                 )
                 frozen.resize(size_of(recipe))
                 before = score(
