@@ -19,8 +19,8 @@ class CosFace(nn.Module):
         dim: int,  # length of the descriptors
         classes: int,  # of one group
         s: float = 30.0,  # scale of the cosines
-        m: float = 0.4,
-    ):  # margin, in cosine
+        m: float = 0.4,  # margin, in cosine
+    ):
         super().__init__()
         if dim < 1 or classes < 1:
             raise ValueError(f"CosFace(dim={dim}, classes={classes}): both must be at least 1")
@@ -31,7 +31,12 @@ class CosFace(nn.Module):
         "Scaled cosines [b, classes] without a margin."
         return self.s * F.linear(F.normalize(x, dim=-1), F.normalize(self.weight, dim=-1))
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,  # [b, dim] descriptors
+        labels: Tensor,  # int64 [b]
+    ) -> Tensor:  # scalar, the mean over the batch
+        "The loss (eq. 4)."
         logits = self.logits(x)
         margin = torch.zeros_like(logits).scatter_(1, labels[:, None], self.s * self.m)
         return F.cross_entropy(logits - margin, labels)
