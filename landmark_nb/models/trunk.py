@@ -28,7 +28,7 @@ def check_trunk_name(
     guess = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(f"parameter trunk={name!r}: timm has no such model{guess}")
 
-
+# %% ../../nbs/models/00_trunk.ipynb #e8d7f521
 def bare_trunk(
     name: str,  # a name that timm knows
 ) -> nn.Module:
@@ -131,7 +131,7 @@ def differences(
     other = [f"{k!r} is {have}, not {want}" for k, have, want in shapes if have != want]
     return sorted(lacking + unknown + other)
 
-
+# %% ../../nbs/models/00_trunk.ipynb #e5d4bcb1
 def load_weights(
     trunk: nn.Module,
     name: str,  # the trunk's, for the message
