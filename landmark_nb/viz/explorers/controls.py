@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORDS_CSS', 'FRAME_CSS', 'LOOK', 'figure', 'pour_traces', 'pour_layout', 'redraw', 'on_point', 'bar_item', 'bar',
-           'word', 'table_row', 'table', 'Explorer', 'box', 'button', 'words', 'on_value']
+           'word', 'table_row', 'table', 'Explorer', 'box', 'button', 'words', 'on_value', 'Quiet', 'Choices']
 
 # %% ../../../nbs/viz/explorers/01_controls.ipynb #154c0b71
 import html
@@ -205,3 +205,43 @@ def on_value(
     "Call a function whenever the value of one of these widgets changes."
     for widget in widgets:
         widget.observe(lambda change: call(change["new"]), "value")
+
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #81f57abc
+class Quiet:
+    "True inside its `with` block, and false outside."
+
+    def __init__(self):
+        self._on = False
+
+    def __enter__(self):
+        self._on = True
+
+    def __exit__(self, *_):
+        self._on = False
+
+    def __bool__(self):
+        return self._on
+
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #47d1cf80
+class Choices(W.Select):
+    "A list to choose from, which code can fill without anything being chosen."
+
+    def __init__(
+        self,
+        choose: Callable[[object], object],  # is given what is chosen
+        **traits,  # of the list
+    ):
+        super().__init__(options=[], **traits)
+        self._filling = Quiet()
+        on_value(lambda new: None if self._filling or new is None else choose(new), self)
+
+    def fill(
+        self,
+        options: list,  # (text, value)
+        value: object = None,  # that is marked, if it is among them
+    ):
+        "Other entries, and one of them marked. The same entries are not sent again."
+        with self._filling:
+            if list(self.options) != options:
+                self.options = options
+            self.value = value if value in [v for _, v in options] else None
