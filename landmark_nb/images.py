@@ -18,18 +18,18 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 # %% ../nbs/02_images.ipynb #0346eb9a
 MAX_PIXELS = 100_000_000  # what a file may unpack to
 
-# %% ../nbs/02_images.ipynb #c17de3eb
+# %% ../nbs/02_images.ipynb #e99a2141
 class BadImage(ValueError):
     "A file that cannot be decoded; the message names it and says why."
 
-
+# %% ../nbs/02_images.ipynb #e463d81b
 def printable(
     path,  # str, bytes or a path
 ) -> str:
     "A file name that can be printed and logged, whatever bytes it has."
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
-# %% ../nbs/02_images.ipynb #0eace63f
+# %% ../nbs/02_images.ipynb #6a913fa3
 def orientation(
     im,  # a PIL image
 ) -> int:
@@ -37,7 +37,7 @@ def orientation(
     turn = im.getexif().get(0x0112, 1)
     return turn if isinstance(turn, int) else 1
 
-# %% ../nbs/02_images.ipynb #709d49c3
+# %% ../nbs/02_images.ipynb #090c04a3
 def to_rgb(
     im,  # a PIL image that is loaded, in any mode
 ):  # the same in mode RGB
@@ -53,7 +53,7 @@ def to_rgb(
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
     return im if im.mode == "RGB" else im.convert("RGB")
 
-# %% ../nbs/02_images.ipynb #100efa77
+# %% ../nbs/02_images.ipynb #29eee8ea
 def draft_size(
     im,  # a PIL image that is not loaded yet
     size: tuple[int, int] | None,  # wanted (height, width)
@@ -68,7 +68,7 @@ def draft_size(
         return width, height
     return None
 
-# %% ../nbs/02_images.ipynb #0560adad
+# %% ../nbs/02_images.ipynb #cdb3a04c
 def decode(
     im,  # a PIL image that is not loaded yet
     size: tuple[int, int] | None,  # wanted (height, width)

@@ -26,10 +26,10 @@ class AugmentConfig(Config):
     hue: float = knob(0.5, "colour jitter: turn of the colour circle drawn from +- this", 0, 0.5)
     crop_scale: float = knob(0.5, "smallest share of the area that a random resized crop keeps", 1e-3, 1)
 
-# %% ../../nbs/data/06_augment.ipynb #3ed70fe1
+# %% ../../nbs/data/06_augment.ipynb #2d249ff6
 GREY = torch.tensor([0.299, 0.587, 0.114])  # share of red, green and blue in a pixel's grey (ITU-R BT.601)
 
-
+# %% ../../nbs/data/06_augment.ipynb #32a33d06
 def saturation_matrices(
     s: Tensor,  # float32 [b] factors: 0 is grey, 1 the picture itself
 ) -> Tensor:  # float32 [b, 3, 3]
@@ -37,10 +37,10 @@ def saturation_matrices(
     grey = GREY.expand(3, 3)
     return s[:, None, None] * torch.eye(3) + (1 - s)[:, None, None] * grey
 
-# %% ../../nbs/data/06_augment.ipynb #c5610565
-YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+# %% ../../nbs/data/06_augment.ipynb #6d34c829
+YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # from RGB
 
-
+# %% ../../nbs/data/06_augment.ipynb #5db5df32
 def hue_matrices(
     h: Tensor,  # float32 [b] turns of the colour circle: 0 and 1 are the picture itself
 ) -> Tensor:  # float32 [b, 3, 3]
@@ -53,7 +53,7 @@ def hue_matrices(
     turn[:, 2, 1] = t.sin()
     return torch.linalg.inv(YIQ) @ turn @ YIQ
 
-# %% ../../nbs/data/06_augment.ipynb #4cce635c
+# %% ../../nbs/data/06_augment.ipynb #aecafc7a
 def color_matrices(
     b: Tensor,  # float32 [b] factors of brightness
     c: Tensor,  # float32 [b] factors of contrast
@@ -67,7 +67,7 @@ def color_matrices(
     color = hue_matrices(h) @ saturation_matrices(s)
     return color @ m, (color @ offset[..., None])[..., 0]
 
-# %% ../../nbs/data/06_augment.ipynb #20475b32
+# %% ../../nbs/data/06_augment.ipynb #779d9f1d
 def crop_boxes(
     r: np.random.Generator,  # decides everything
     n: int,  # images
@@ -84,7 +84,7 @@ def crop_boxes(
     y = r.uniform(-1, 1, n) * (1 - h)
     return np.stack([x, y, w, h], 1).astype(np.float32)
 
-# %% ../../nbs/data/06_augment.ipynb #b9bc7f70
+# %% ../../nbs/data/06_augment.ipynb #0c8bfc7a
 def resample(
     images: Tensor,  # float32 [b, 3, h, w]
     theta: Tensor,  # float32 [b, 2, 3] from (x, y, 1) in the new image to (x, y) in the old; both -1 to 1
@@ -96,7 +96,7 @@ def resample(
         images, grid, mode="bilinear", padding_mode=outside, align_corners=False
     )
 
-# %% ../../nbs/data/06_augment.ipynb #95ba4ef8
+# %% ../../nbs/data/06_augment.ipynb #13bf030a
 def draw_factors(
     r: np.random.Generator,
     n: int,  # images
@@ -105,7 +105,7 @@ def draw_factors(
     "Factors drawn from 1 +- amount."
     return torch.from_numpy(r.uniform(max(0.0, 1 - amount), 1 + amount, n).astype(np.float32))
 
-
+# %% ../../nbs/data/06_augment.ipynb #a7c563ba
 def augment(
     images: Tensor,  # uint8 [b, 3, h, w]
     r: np.random.Generator,  # decides everything
@@ -125,7 +125,7 @@ def augment(
     x = resample(x, theta, "border")
     return torch.baddbmm(offset.to(device)[:, :, None], m.to(device), x.flatten(2)).clamp_(0, 1).view_as(x)
 
-# %% ../../nbs/data/06_augment.ipynb #3e8d097f
+# %% ../../nbs/data/06_augment.ipynb #cda126e1
 @dataclass(frozen=True)
 class LandmarkAugmentConfig(Config):
     "Augmentation of landmark photographs, as in the 2020 third place's code."
@@ -141,7 +141,7 @@ class LandmarkAugmentConfig(Config):
     cutout: float = knob(0.4, "side of the hole, as a share of the image's", 0, 1)
     holes: float = knob(0.5, "share of the images with a hole", 0, 1)
 
-# %% ../../nbs/data/06_augment.ipynb #4a872f9c
+# %% ../../nbs/data/06_augment.ipynb #880d4f7c
 def landmark_maps(
     r: np.random.Generator,
     n: int,  # images
@@ -158,7 +158,7 @@ def landmark_maps(
     to_y = np.stack([zoom * np.sin(angle), zoom * np.cos(angle), y], 1)
     return np.stack([to_x, to_y], 1)
 
-# %% ../../nbs/data/06_augment.ipynb #fa018f93
+# %% ../../nbs/data/06_augment.ipynb #09f233e9
 def cutouts(
     r: np.random.Generator,
     n: int,  # images
@@ -173,7 +173,7 @@ def cutouts(
     in_column = np.abs(pixel[None, None, :] - middle[:, 1:, None]) < half
     return in_row & in_column & (r.random(n) < cfg.holes)[:, None, None]
 
-# %% ../../nbs/data/06_augment.ipynb #6b239238
+# %% ../../nbs/data/06_augment.ipynb #fbfbab94
 def augment_landmarks(
     images: Tensor,  # uint8 [b, 3, h, w]
     r: np.random.Generator,  # decides everything

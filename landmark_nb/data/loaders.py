@@ -60,7 +60,7 @@ def make_batch(
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return dict(group=group, step=step, images=stacked, labels=torch.from_numpy(labels), bad=bad)
 
-# %% ../../nbs/data/07_loaders.ipynb #529b5660
+# %% ../../nbs/data/07_loaders.ipynb #74d6d664
 class ImageFiles(Dataset):
     "Rows of a manifest as square images: what the data sets of batches have in common."
 
@@ -69,17 +69,21 @@ class ImageFiles(Dataset):
         root,  # of the manifest
         ids,  # of the manifest: a polars series of paths below root
         size: int,  # pixels of the square that images are resized to
+        shards=None,  # `data.shards.Shards` of the same rows: images come from there instead
     ):
         self.root = str(root)
         self.ids = ids.to_arrow()  # worker processes share its memory; polars may not be used after a fork
         self.size = size
+        self.shards = shards
 
     def id_of(self, row: int) -> str:
         "The path of a row, below the root."
         return self.ids[row].as_py()
 
     def open(self, row: int):
-        "What `read_image` takes for a row: here a path."
+        "What `read_image` takes for a row: a path, or a piece of a shard."
+        if self.shards is not None:
+            return self.shards.open(row)
         return os.path.join(self.root, self.id_of(row))
 
     def read(self, row: int) -> np.ndarray:  # uint8 [size, size, 3]
@@ -101,16 +105,11 @@ class StepBatches(ImageFiles):
         shards=None,  # `data.shards.Shards` of the same rows: images come from there instead
         per_class: int = 1,  # images of each class in a step; must divide batch
     ):
-        super().__init__(root, ids, size)
+        super().__init__(root, ids, size, shards)
         self.groups = groups
         self.batch = batch
         self.seed = seed
-        self.shards = shards
         self.per_class = per_class
-
-    def open(self, row: int):
-        "What `read_image` takes for a row: a path, or a piece of a shard."
-        return super().open(row) if self.shards is None else self.shards.open(row)
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         "The batch of (group, step). Raises `BadImage` for a class of which nothing can be decoded."

@@ -44,7 +44,7 @@ def n_sectors(
         )
     return k
 
-# %% ../../nbs/data/04_partition.ipynb #307416a9
+# %% ../../nbs/data/04_partition.ipynb #0591a73c
 def check_lengths(**columns: np.ndarray):
     "Raises `ValueError` unless all columns are of one length."
     if len({len(values) for values in columns.values()}) > 1:
@@ -52,7 +52,7 @@ def check_lengths(**columns: np.ndarray):
         lengths = ", ".join(f"{name}: {len(values)}" for name, values in columns.items())
         raise ValueError(f"{', '.join(names)} and {last} must be of one length, not {lengths}")
 
-
+# %% ../../nbs/data/04_partition.ipynb #62992dbc
 def check_finite(
     name: str,  # of the column, for the message
     values: np.ndarray,  # float64 [n]
@@ -66,7 +66,7 @@ def check_finite(
             f" must be a finite number of {unit}"
         )
 
-# %% ../../nbs/data/04_partition.ipynb #999897b7
+# %% ../../nbs/data/04_partition.ipynb #ef69e6a5
 def cells_of(
     east: ArrayLike,  # [n] metres
     north: ArrayLike,  # [n] metres
@@ -92,7 +92,7 @@ def cells_of(
     cells[:, 2] = sector % round(360 / alpha)  # -1e-20 % 360 rounds to 360
     return cells
 
-# %% ../../nbs/data/04_partition.ipynb #8512d1a0
+# %% ../../nbs/data/04_partition.ipynb #94112eb7
 def pack(
     cells: np.ndarray,  # int64 [n, 3]
 ) -> np.ndarray:  # int64 [n]
@@ -110,7 +110,7 @@ def pack(
     key += cells[:, 2]
     return key
 
-# %% ../../nbs/data/04_partition.ipynb #f70ffac4
+# %% ../../nbs/data/04_partition.ipynb #a38d980a
 def unpack(
     key: np.ndarray,  # int64 [n]
 ) -> np.ndarray:  # int64 [n, 3]
@@ -119,7 +119,7 @@ def unpack(
     north = (key >> 10 & (1 << 26) - 1) - (1 << 25)
     return np.stack([east, north, key & 1023], 1)
 
-# %% ../../nbs/data/04_partition.ipynb #92b684ed
+# %% ../../nbs/data/04_partition.ipynb #c06bdd09
 def group_of_cells(
     cells: np.ndarray,  # int64 [n, 3]
     N: int,  # every N-th cell along an axis belongs to the same group
@@ -160,7 +160,7 @@ class Partition:
         "The remainders (u, v, w) of a group's cells: modulo N, N and L."
         return group // (self.N * self.L), group // self.L % self.N, group % self.L
 
-# %% ../../nbs/data/04_partition.ipynb #0078383c
+# %% ../../nbs/data/04_partition.ipynb #acf5c21c
 def count_distinct(
     key: np.ndarray,  # int64 [n]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # int64 [d], int [n], int64 [d]
@@ -172,7 +172,7 @@ def count_distinct(
     index = coded.indices.to_numpy()
     return values, index, np.bincount(index, minlength=len(values))
 
-# %% ../../nbs/data/04_partition.ipynb #9ef5c51f
+# %% ../../nbs/data/04_partition.ipynb #1b9c0544
 def assign_cells(
     cells: np.ndarray,  # int64 [n, 3], or packed [n]: all that a stream of 41 million rows needs to keep
     M: float,  # metres, side of a cell
@@ -193,14 +193,14 @@ def assign_cells(
         number[index], group[order], found[order], counts[large[order]], M, alpha, N, L, min_images
     )
 
-# %% ../../nbs/data/04_partition.ipynb #c5365cd3
+# %% ../../nbs/data/04_partition.ipynb #c88fabd1
 def check_whole(**settings):
     "Raises `ValueError` naming a setting that is no whole number of at least 1."
     for name, value in settings.items():
         if not np.isfinite(value) or int(value) != value or value < 1:
             raise ValueError(f"{name}={value}: must be a whole number of at least 1")
 
-# %% ../../nbs/data/04_partition.ipynb #39881358
+# %% ../../nbs/data/04_partition.ipynb #5b0922a0
 def assign(
     east: ArrayLike,  # [n] metres
     north: ArrayLike,  # [n] metres
@@ -220,7 +220,7 @@ def assign(
     cells = cells_of(east, north, heading, M, alpha)
     return assign_cells(cells, M, alpha, int(N), int(L), int(min_images))
 
-# %% ../../nbs/data/04_partition.ipynb #aee6990c
+# %% ../../nbs/data/04_partition.ipynb #2aef108e
 def place_keys(
     places: np.ndarray,  # float64 [n, 3] east, north (metres), heading (degrees)
     M: float,  # metres, side of a cell
@@ -260,7 +260,7 @@ def assign_folder(
     keys = [block_keys for _, _, _, block_keys in blocks]
     return assign_cells(np.concatenate(keys) if keys else np.empty(0, np.int64), M, alpha, N, L, min_images)
 
-# %% ../../nbs/data/04_partition.ipynb #d687c6c6
+# %% ../../nbs/data/04_partition.ipynb #80d16931
 def images_by_class(
     p: Partition,
 ) -> tuple[np.ndarray, np.ndarray]:  # int64 [images that have a class], int64 [C]
@@ -270,7 +270,7 @@ def images_by_class(
     order = np.argsort(label, kind="stable")
     return rows[order], np.searchsorted(label[order], np.arange(len(p.cells)))
 
-# %% ../../nbs/data/04_partition.ipynb #a4f06ab2
+# %% ../../nbs/data/04_partition.ipynb #a91cedc9
 def bounds(
     values: np.ndarray,  # float64 [n] of each image
     by_class: tuple[np.ndarray, np.ndarray],  # of `images_by_class`
@@ -280,7 +280,7 @@ def bounds(
     values = values[rows]
     return np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
 
-# %% ../../nbs/data/04_partition.ipynb #bf97280c
+# %% ../../nbs/data/04_partition.ipynb #614ee00c
 @dataclass(frozen=True)
 class Stacks:
     "The classes of a partition by cell and group: stack s owns `order[first[s]:first[s + 1]]`, by sector."
@@ -290,7 +290,7 @@ class Stacks:
     key: np.ndarray  # int64 [S] ascending: (east cell x width + north cell) x L + kind of sectors
     width: int  # north cells of a row of the map, with a margin, so that neighbours have keys too
 
-# %% ../../nbs/data/04_partition.ipynb #966fdf38
+# %% ../../nbs/data/04_partition.ipynb #86c5d2de
 def stack_classes(p: Partition) -> Stacks:
     "The stacks of a partition that has at least one class."
     margin = 2 * p.N
@@ -302,7 +302,7 @@ def stack_classes(p: Partition) -> Stacks:
     first = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
     return Stacks(order, first, key[first], width)
 
-# %% ../../nbs/data/04_partition.ipynb #0b570473
+# %% ../../nbs/data/04_partition.ipynb #e6602b05
 def heading_gap(
     stacks: Stacks,
     low: np.ndarray,  # float64 [C] degrees, smallest heading of each class
@@ -316,7 +316,7 @@ def heading_gap(
     turn = np.mod(low[stacks.order][ahead] - high[stacks.order], 360)
     return float(turn[ahead != here].min(initial=np.inf))  # a class alone is no neighbour of its own
 
-# %% ../../nbs/data/04_partition.ipynb #c23dd073
+# %% ../../nbs/data/04_partition.ipynb #8bb20968
 def neighbours(
     stacks: Stacks,
     offset: int,  # of the neighbour's key
@@ -327,7 +327,7 @@ def neighbours(
     a = np.flatnonzero(stacks.key[b] == wanted)
     return a, b[a]
 
-
+# %% ../../nbs/data/04_partition.ipynb #ca21512c
 def key_offsets(
     p: Partition,
     stacks: Stacks,
@@ -340,7 +340,7 @@ def key_offsets(
         for to_east, to_north in ((1, 0), (0, 1), (1, 1), (1, -1))
     ]
 
-# %% ../../nbs/data/04_partition.ipynb #15f8aa13
+# %% ../../nbs/data/04_partition.ipynb #e5ee4c2a
 def ground_gap(
     p: Partition,
     stacks: Stacks,
@@ -358,7 +358,7 @@ def ground_gap(
         gap = min(gap, float(np.maximum.reduce(sides).min(initial=np.inf)))
     return gap
 
-# %% ../../nbs/data/04_partition.ipynb #b618d679
+# %% ../../nbs/data/04_partition.ipynb #f2fc4ebc
 def separation(
     p: Partition,
     east: ArrayLike,  # [n] metres, as given to `assign`
