@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from ..core import atomic_path, read_csv, rng
-from .places import Manifest, read_folder
+from .layouts.folder import read_folder
+from .manifest import Manifest
 
 # %% ../../nbs/data/09_landmarks.ipynb #06252a33
 LISTS = ("full", "clean", "c2x", "index", "test")

@@ -206,7 +206,7 @@ class ImageBatches(ImageFiles):
 
     def __init__(
         self,
-        manifest,  # a `data.places.Manifest`
+        manifest,  # a `data.manifest.Manifest`
         labels: np.ndarray,  # int64 [n]
         size: int,  # pixels of the square that images are resized to
         jpeg: int = 100,  # half of the images are compressed again, at a quality from this to 100; 100: none

@@ -253,7 +253,7 @@ def assign_folder(
 
     Raises `ValueError` for settings that make no sense, and for names without a place or heading.
     """
-    from landmark_nb.data.places import place_blocks
+    from landmark_nb.data.streams import place_blocks
 
     n_sectors(alpha, L)
     blocks = place_blocks(folder, True, skip, use=lambda places: place_keys(places, M, alpha, folder))

@@ -21,8 +21,9 @@ import numpy as np
 import polars as pl
 
 from ..core import atomic_path, atomic_write, note_progress, read_json
+from .layouts.sfxl import read_sfxl
+from .manifest import Manifest
 from .partition import Partition, assign_folder
-from .places import Manifest, read_sfxl
 from ..images import BadImage, printable
 
 # %% ../../nbs/data/08_shards.ipynb #bfd9b7ce
