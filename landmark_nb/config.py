@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['WORDS', 'knob', 'knob_range', 'read_text', 'lossless', 'hint', 'check_range', 'coerce', 'Method', 'Registry',
            'Chosen', 'choose', 'pick', 'make', 'Config', 'checked', 'fields_below', 'flat_fields', 'value_at',
-           'to_flat', 'with_value', 'full_name', 'unknown', 'with_setting', 'from_flat', 'free_settings',
-           'where_settings', 'range_of', 'help_rows']
+           'to_flat', 'with_value', 'full_name', 'similar_names', 'unknown', 'with_setting', 'from_flat',
+           'free_settings', 'where_settings', 'range_of', 'help_rows']
 
 # %% ../nbs/01_config.ipynb #d78d783f
 import difflib
@@ -289,6 +289,12 @@ def full_name(known: dict, name: str) -> str:
     return next((k for k, (f, _) in known.items() if name in f.metadata.get("also", ())), name)
 
 
+def similar_names(known, name: str, most: int = 4) -> list[str]:
+    "Names that are the same but for case, or whose last word begins with what was given."
+    same = [k for k in known if k.lower() == name.lower()]
+    return (same + [k for k in known if k.split("_")[-1].startswith(name)])[:most]
+
+
 def unknown(recipe, name: str, value) -> ValueError:
     "What is wrong with a setting that the recipe does not have."
     known = flat_fields(recipe)
@@ -297,8 +303,7 @@ def unknown(recipe, name: str, value) -> ValueError:
             if name.startswith(f"{method}_"):
                 text = f"is a setting of {f.name}={method}, which is not chosen: set {f.name}, too"
                 return ValueError(f"parameter {name}={value!r}: {text}")
-    near = difflib.get_close_matches(name, known, 3)
-    near = near or [k for k in known if k.lower() == name.lower() or k.endswith(f"_{name}")]
+    near = difflib.get_close_matches(name, known, 3) or similar_names(known, name)
     guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}"
     return ValueError(f"unknown parameter {name}={value!r}: {guess}")
 
@@ -331,10 +336,12 @@ def from_flat(
         recipe = with_setting(recipe, name, *known[name], value)
     return recipe
 
-# %% ../nbs/01_config.ipynb #b04f4f13
+# %% ../nbs/01_config.ipynb #c68e0cde
 def free_settings(recipe) -> set[str]:
-    "Names of the settings that may change when a run goes on."
-    return {name for name, (f, _) in flat_fields(recipe).items() if f.metadata.get("free")}
+    "Names of the settings that may change when a run goes on; with a method that may, its own settings."
+    known = flat_fields(recipe)
+    free = [path for f, path in known.values() if f.metadata.get("free")]
+    return {name for name, (_, path) in known.items() if any(path[: len(p)] == p for p in free)}
 
 
 def where_settings(recipe) -> set[str]:
