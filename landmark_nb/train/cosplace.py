@@ -15,7 +15,8 @@ import torch
 
 from ..config import Config, knob
 from ..core import rng
-from ..data.loaders import AugmentConfig, augment, batches
+from ..data.augment import AugmentConfig, augment
+from ..data.loaders import batches
 from .state import State, adam, train_step
 
 # %% ../../nbs/train/03_cosplace.ipynb #1ab904f2

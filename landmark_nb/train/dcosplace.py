@@ -17,7 +17,7 @@ from torch import nn
 
 from ..config import knob
 from ..core import rng
-from ..data.loaders import AugmentConfig, augment
+from ..data.augment import AugmentConfig, augment
 from .cosplace import GroupsConfig, hash_key
 from .slowmo import slowmo
 from .state import State, head_step

@@ -19,7 +19,7 @@ import torch
 
 from ..config import Config, coerce, knob
 from ..core import read_json, rng
-from ..data.loaders import LandmarkAugmentConfig, augment_landmarks
+from ..data.augment import LandmarkAugmentConfig, augment_landmarks
 from ..models.arcface import SubCenterArcFace, class_range, dynamic_margins
 from .checkpoint import load_checkpoint, unpack
 from .state import Head, State
