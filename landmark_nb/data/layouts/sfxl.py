@@ -21,7 +21,7 @@ from ..positives import PlaceSet, positives_by_radius
 from ..streams import place_blocks
 from ...images import printable
 
-# %% ../../../nbs/data/layouts/02_sfxl.ipynb #50c24715
+# %% ../../../nbs/data/layouts/02_sfxl.ipynb #828d9f03
 def decode_lines(
     data: np.ndarray,  # uint8: lines, the last one perhaps without an end
     n: int,  # lines
@@ -29,22 +29,19 @@ def decode_lines(
     skip: bool,  # mark lines that are not UTF-8 instead of raising
 ) -> tuple[pl.Series, np.ndarray]:  # text [n], bool [n]: whether a line is valid UTF-8
     "Lines as text. Raises `ValueError` for a name that is not valid UTF-8."
-    raw = bytes(data)
     try:
-        text, broken = raw.decode("utf-8"), False
+        text, broken = str(data, "utf-8"), False
     except UnicodeDecodeError as e:
         if not skip:
-            near = raw[max(e.start - 60, 0) : e.start + 20]
+            near = bytes(data[max(e.start - 60, 0) : e.start + 20])
             raise ValueError(
                 f"{printable(folder)}: its list holds a name that is not valid UTF-8 near {near!r}"
                 " (skip=True leaves such files out)"
             ) from None
-        text, broken = raw.decode("utf-8", "replace"), True
+        text, broken = str(data, "utf-8", "replace"), True
     lines = pl.Series("id", text.split("\n")[:n], pl.String)
     if broken:
-        return lines, ~lines.str.contains(
-            "\ufffd", literal=True
-        ).to_numpy()  # put for a byte that is not UTF-8
+        return lines, ~lines.str.contains("\ufffd", literal=True).to_numpy()  # what "replace" puts there
     return lines, np.ones(n, bool)
 
 # %% ../../../nbs/data/layouts/02_sfxl.ipynb #af84e6f8
@@ -69,7 +66,7 @@ def block_table(
     columns = [pl.Series(k, places[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading"))]
     return pl.DataFrame([names, *columns])
 
-# %% ../../../nbs/data/layouts/02_sfxl.ipynb #8fd36e59
+# %% ../../../nbs/data/layouts/02_sfxl.ipynb #7c0f3e7f
 def read_sfxl(
     folder,  # images anywhere below it, or listed in `<folder>_images_paths.txt`
     need_heading: bool = False,  # training does; test sets often have none
@@ -80,8 +77,9 @@ def read_sfxl(
     parts, row = [], 0
     for data, _, good, places in place_blocks(os.fspath(folder), need_heading, skip):
         lines, readable = decode_lines(data, len(good), folder, skip)
-        places = places[readable[good]]
-        names = lines.str.strip_chars_end("\r").filter(pl.Series(good & readable))
+        if not readable.all():
+            places, good = places[readable[good]], good & readable
+        names = lines.str.strip_chars_end("\r").filter(pl.Series(good))
         check_below(folder, names)
         if keep is not None:
             here = keep[row : row + len(names)]
