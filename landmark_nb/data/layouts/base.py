@@ -18,7 +18,7 @@ from ..manifest import Manifest
 from ..partition import Partition, assign
 from ..positives import PlaceSet, positives_by_radius
 
-# %% ../../../nbs/data/layouts/01_base.ipynb #1874a81a
+# %% ../../../nbs/data/layouts/01_base.ipynb #24b1ff17
 @runtime_checkable
 class Layout(Protocol):
     """Where the photographs of a data set lie, and what is known of them.
@@ -41,7 +41,7 @@ class Layout(Protocol):
         "The test sets of a split, 'val' or 'test', with the rows that are right; [] where it is not there."
 
     def missing(self, split: str) -> str:
-        "What to say where a split ('train', 'val' or 'test') is not there: where it was looked for."
+        "What is missing where a split ('train', 'val' or 'test') is not there, in words that follow the root's."
 
 
 LAYOUTS = Registry("layout")
@@ -118,7 +118,7 @@ class PlaceLayout:
         check_placed(m, self.name)
         return assign(*(m.column(name) for name in NEEDED), M, alpha, N, L, min_images)
 
-# %% ../../../nbs/data/layouts/01_base.ipynb #bb31b923
+# %% ../../../nbs/data/layouts/01_base.ipynb #1208dae5
 class FolderLayout(PlaceLayout):
     "Base of layouts with folders train/, val/, test/ (or images/train/ ...). `read` is still to be written."
 
@@ -129,14 +129,14 @@ class FolderLayout(PlaceLayout):
     def missing(self, split: str) -> str:
         "See `Layout`."
         if split == "train":
-            return f"{self.root}: no folder train/ (or images/train/) below it"
-        return f"{self.root}: no folder {split}/ with database/ and queries/"
+            return "no folder train/ (or images/train/) below it"
+        return f"no folder {split}/ with database/ and queries/"
 
     def train_folder(self) -> Path:
         "The folder of the training images: train/database/ where there is one. Raises `ValueError` for none."
         folder = find_split(self.root, "train")
         if folder is None:
-            raise ValueError(self.missing("train"))
+            raise ValueError(f"{self.root}: {self.missing('train')}")
         return folder / "database" if (folder / "database").is_dir() else folder
 
     def train(self, keep: np.ndarray | None = None) -> Manifest:

@@ -163,7 +163,7 @@ def zone_of(
     latitude, longitude = read_floats(path, table, lat, -80, 84), read_floats(path, table, lon, -180, 180)
     return abs(most_common(utm_zones(latitude, longitude)))
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #7bfde820
+# %% ../../../nbs/data/layouts/03_tables.ipynb #6722e461
 @LAYOUTS.register("tables", TablesConfig)
 class TablesLayout(PlaceLayout):
     "Tables train.csv, val_database.csv, val_queries.csv (and test_...) with latitude and longitude."
@@ -178,14 +178,14 @@ class TablesLayout(PlaceLayout):
     def missing(self, split: str) -> str:
         "See `Layout`."
         if split == "train":
-            return f"{self.root}: no table train.csv in it"
-        return f"{self.root}: no tables {split}_database.csv and {split}_queries.csv in it"
+            return "no table train.csv in it"
+        return f"no tables {split}_database.csv and {split}_queries.csv in it"
 
     def train(self, keep: np.ndarray | None = None) -> Manifest:
         "See `Layout`. The whole table is read, whatever is wanted of it."
         table = self.root / "train.csv"
         if not table.is_file():
-            raise ValueError(self.missing("train"))
+            raise ValueError(f"{self.root}: {self.missing('train')}")
         return wanted(self.read(table.name, self.settings.zone, heading=True), keep, table)
 
     def sets(self, split: str) -> list[PlaceSet]:
