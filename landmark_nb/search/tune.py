@@ -15,10 +15,10 @@ from numba import njit, prange
 
 from ..config import Config, flat_fields, from_flat, knob, knob_range, to_flat
 from ..core import Ranking, atomic_write, read_json, rng
+from .labels_soft import soft_pass
 from .metrics import hits, query_scores
 from .recognise import Evidence, RecogniseConfig, penalised, recognise
 from landmark_nb.search.rerank import (
-    _soft,
     check_predictions,
     check_ranking,
     diffuse,
@@ -288,16 +288,12 @@ class SoftLabels(Problem):
         rows = chosen(rows, len(self))
         top = min(top, self.sim.shape[1])
         ids, sim = np.full((len(rows), top), -1, np.int64), np.full((len(rows), top), -np.inf, np.float32)
-        _soft(
-            self.ranking.ids[rows],
-            self.sim[rows],
-            self.qc[rows],
-            self.qp[rows],
-            *self.index,
-            *cfg.tables,
-            top,
-            ids,
-            sim,
+        soft_pass(
+            (self.ranking.ids[rows], self.sim[rows]),
+            (self.qc[rows], self.qp[rows]),
+            self.index,
+            cfg.tables,
+            (ids, sim),
         )
         return Ranking(np.where(np.isneginf(sim), -1, ids), sim)
 
