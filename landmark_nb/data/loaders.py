@@ -21,17 +21,7 @@ from ..core import rng
 from .samplers import GroupImages, draw_step
 from ..images import BadImage, read_image
 
-# %% ../../nbs/data/07_loaders.ipynb #0c822dc6
-# importable from here until every user has moved to data.augment and data.samplers
-from landmark_nb.data.augment import (  # noqa: F401
-    AugmentConfig,
-    LandmarkAugmentConfig,
-    augment,
-    augment_landmarks,
-)
-from .samplers import group_images  # noqa: F401
-
-# %% ../../nbs/data/07_loaders.ipynb #ec7307d4
+# %% ../../nbs/data/07_loaders.ipynb #dddbf9c9
 def read_first(
     rows: Iterable[int],  # in the order in which they are tried
     k: int,  # how many are wanted
@@ -48,7 +38,7 @@ def read_first(
             break
     return taken, failed
 
-# %% ../../nbs/data/07_loaders.ipynb #3a5ab889
+# %% ../../nbs/data/07_loaders.ipynb #e800f597
 def make_batch(
     group: int,  # whose classes the labels count
     step: int,  # of the group
@@ -60,7 +50,7 @@ def make_batch(
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return dict(group=group, step=step, images=stacked, labels=torch.from_numpy(labels), bad=bad)
 
-# %% ../../nbs/data/07_loaders.ipynb #74d6d664
+# %% ../../nbs/data/07_loaders.ipynb #81a18bef
 class ImageFiles(Dataset):
     "Rows of a manifest as square images: what the data sets of batches have in common."
 
@@ -127,7 +117,7 @@ class StepBatches(ImageFiles):
             bad += [(label, self.id_of(row), why) for row, why in failed]
         return make_batch(group, step, images, labels, bad)
 
-# %% ../../nbs/data/07_loaders.ipynb #b8cb0be1
+# %% ../../nbs/data/07_loaders.ipynb #7d55f1c3
 def batches(
     ds: Dataset,  # `StepBatches` or `ImageBatches`
     keys: Iterable[tuple],  # what to ask of it, in order; may be endless
@@ -142,7 +132,7 @@ def batches(
         )
     )
 
-# %% ../../nbs/data/07_loaders.ipynb #aaec3cf1
+# %% ../../nbs/data/07_loaders.ipynb #eea0f223
 @dataclass
 class Quarantine:
     "Counts draws and the files that failed; raises when a class has lost more than its share."
@@ -173,7 +163,7 @@ class Quarantine:
                 f" more than bad_limit={self.limit:g} allows; the last: {message}"
             )
 
-# %% ../../nbs/data/07_loaders.ipynb #b5488a6f
+# %% ../../nbs/data/07_loaders.ipynb #0d987d52
 def stand_ins(
     row: int,  # what is wanted
     n: int,  # rows of the manifest
@@ -185,7 +175,7 @@ def stand_ins(
     for _ in range(tries - 1):
         yield int(r.integers(n))
 
-# %% ../../nbs/data/07_loaders.ipynb #9cf6a98b
+# %% ../../nbs/data/07_loaders.ipynb #d0092128
 def recompress(
     image: np.ndarray,  # uint8 [h, w, 3]
     lowest: int,  # JPEG quality is drawn from this to 100; 100: never
