@@ -99,7 +99,7 @@ def _line(
         return NO_PLACE
     return NO_HEADING if np.isnan(heading) else OK
 
-# %% ../../nbs/data/00_names.ipynb #29bfea16
+# %% ../../nbs/data/00_names.ipynb #773b1908
 @njit(cache=True, nogil=True)
 def _count(data):
     "How many line feeds there are."
@@ -108,7 +108,7 @@ def _count(data):
         n += c == 10
     return n
 
-
+# %% ../../nbs/data/00_names.ipynb #3bf5ebc4
 @njit(cache=True, nogil=True)
 def _without_return(data, start, end):
     "Where a line ends that may have carriage returns before its line feed."
@@ -116,7 +116,7 @@ def _without_return(data, start, end):
         end -= 1
     return end
 
-# %% ../../nbs/data/00_names.ipynb #ab54416a
+# %% ../../nbs/data/00_names.ipynb #4a5534a9
 @njit(cache=True, nogil=True)
 def _parse(
     data,  # uint8
@@ -147,7 +147,7 @@ def _parse(
         state[line] = _line(data, _without_return(data, start, len(data)), at, k, places, line)
         offsets[line + 1] = len(data)
 
-# %% ../../nbs/data/00_names.ipynb #dc618a40
+# %% ../../nbs/data/00_names.ipynb #8242b5b0
 def by_float(
     line: bytes,  # a name, perhaps with folders before it and a line's end after it
 ) -> list[float]:  # east, north, heading; nan for an empty or missing field
@@ -157,7 +157,7 @@ def by_float(
     texts = [parts[k] if k < len(parts) else b"" for k in (EAST, NORTH, HEADING)]
     return [float(text) if text.strip() else np.nan for text in texts]
 
-
+# %% ../../nbs/data/00_names.ipynb #c2477d95
 def state_of(
     place: np.ndarray,  # float64 [3] east, north, heading
 ) -> int:
@@ -188,14 +188,14 @@ def parse_names(
             pass  # stays NO_NUMBER
     return offsets, places, state
 
-
+# %% ../../nbs/data/00_names.ipynb #6a56cefd
 def join_names(
     names: list[str],
 ) -> np.ndarray:  # uint8 [bytes]
     "Names as one buffer of lines."
     return np.frombuffer("".join(n + "\n" for n in names).encode(), np.uint8)
 
-# %% ../../nbs/data/00_names.ipynb #5c474555
+# %% ../../nbs/data/00_names.ipynb #68b4528a
 @njit(cache=True, nogil=True)
 def cell_keys(
     places,  # float64 [n, 3] east, north (m), heading (degrees)

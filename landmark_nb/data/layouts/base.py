@@ -18,7 +18,7 @@ from ..manifest import Manifest
 from ..partition import Partition, assign
 from ..positives import PlaceSet, positives_by_radius
 
-# %% ../../../nbs/data/layouts/01_base.ipynb #24b1ff17
+# %% ../../../nbs/data/layouts/01_base.ipynb #886445ac
 @runtime_checkable
 class Layout(Protocol):
     """Where the photographs of a data set lie, and what is known of them.
@@ -41,7 +41,7 @@ class Layout(Protocol):
         "The test sets of a split, 'val' or 'test', with the rows that are right; [] where it is not there."
 
     def missing(self, split: str) -> str:
-        "What is missing where a split ('train', 'val' or 'test') is not there, in words that follow the root's."
+        "What is missing where a split (train, val, test) is not there; stands behind the root in messages."
 
 
 LAYOUTS = Registry("layout")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_paths', 'read_floats', 'utm_zones', 'most_common', 'zone_name', 'to_utm', 'read_latlon_csv', 'read_label_csv',
-           'TablesConfig', 'zone_of', 'TablesLayout']
+           'TablesConfig', 'zone_of', 'find_tables', 'TablesLayout']
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #a374507f
 import os
@@ -52,7 +52,7 @@ def read_floats(
         )
     return values
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #4b8dee91
+# %% ../../../nbs/data/layouts/03_tables.ipynb #c7edb70c
 def utm_zones(
     lat: np.ndarray,  # degrees [n]
     lon: np.ndarray,  # degrees [n]
@@ -61,7 +61,7 @@ def utm_zones(
     number = np.floor((lon + 180) / 6).astype(int) % 60 + 1
     return number * np.where(lat >= 0, 1, -1)
 
-
+# %% ../../../nbs/data/layouts/03_tables.ipynb #e22dab96
 def most_common(
     zones: np.ndarray,  # int [n]
 ) -> int:
@@ -76,7 +76,7 @@ def zone_name(
     "A zone in words."
     return f"{abs(zone)} {'north' if zone > 0 else 'south'}"
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #e39e9b26
+# %% ../../../nbs/data/layouts/03_tables.ipynb #4cb9d937
 def to_utm(
     lat,  # degrees [n]
     lon,  # degrees [n]
@@ -104,7 +104,7 @@ def to_utm(
     east, north = Transformer.from_crs(4326, code, always_xy=True).transform(lon, lat)
     return np.stack([east, north], 1)
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #f241ba4a
+# %% ../../../nbs/data/layouts/03_tables.ipynb #774124d7
 def read_latlon_csv(
     path,
     root=None,  # folder that the images' paths are below; default: the csv's
@@ -125,7 +125,7 @@ def read_latlon_csv(
         columns["heading"] = read_floats(path, table, heading, -1e9, 1e9)
     return Manifest(Path(root or Path(path).parent), pl.DataFrame(columns))
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #90a556d9
+# %% ../../../nbs/data/layouts/03_tables.ipynb #0026d1b6
 def read_label_csv(
     path,
     root=None,  # folder that the images' paths are below; default: the csv's
@@ -141,7 +141,7 @@ def read_label_csv(
     splits = table["split"].unique(maintain_order=True)
     return {name: Manifest(root, table.filter(pl.col("split") == name)) for name in splits}
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #f3652ec0
+# %% ../../../nbs/data/layouts/03_tables.ipynb #c273fe35
 @dataclass(frozen=True)
 class TablesConfig(Config):
     "What the columns are called."
@@ -152,7 +152,7 @@ class TablesConfig(Config):
     heading: str = knob("heading", "column of degrees clockwise from north; needed in train.csv alone")
     zone: int | None = knob(None, "UTM zone; None: that of most rows of train.csv, or of a database", 1, 60)
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #675a0dba
+# %% ../../../nbs/data/layouts/03_tables.ipynb #2db7ddd3
 def zone_of(
     path,  # of a csv
     lat: str,  # column of degrees north
@@ -163,7 +163,19 @@ def zone_of(
     latitude, longitude = read_floats(path, table, lat, -80, 84), read_floats(path, table, lon, -180, 180)
     return abs(most_common(utm_zones(latitude, longitude)))
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #6722e461
+# %% ../../../nbs/data/layouts/03_tables.ipynb #6d92efad
+def find_tables(
+    root: Path,
+    split: str,  # "val" or "test"
+) -> tuple[Path, list[Path]]:  # of the database, of the queries
+    "The tables of a split; no queries where it is not there. Raises `ValueError` for queries alone."
+    database = root / f"{split}_database.csv"
+    queries = sorted(root.glob(f"{split}_queries*.csv"))
+    if queries and not database.is_file():
+        raise ValueError(f"{root}: {queries[0].name} is there, and no {database.name}")
+    return database, queries
+
+# %% ../../../nbs/data/layouts/03_tables.ipynb #7568e753
 @LAYOUTS.register("tables", TablesConfig)
 class TablesLayout(PlaceLayout):
     "Tables train.csv, val_database.csv, val_queries.csv (and test_...) with latitude and longitude."
@@ -190,12 +202,9 @@ class TablesLayout(PlaceLayout):
 
     def sets(self, split: str) -> list[PlaceSet]:
         "See `Layout`. A set for each table whose name begins with the split and `queries`."
-        tables = sorted(self.root.glob(f"{split}_queries*.csv"))
-        base = self.root / f"{split}_database.csv"
+        base, tables = find_tables(self.root, split)
         if not tables:
             return []
-        if not base.is_file():
-            raise ValueError(f"{self.root}: {tables[0].name} is there, and no {base.name}")
         zone = self.settings.zone or zone_of(base, self.settings.lat, self.settings.lon)
         database = self.read(base.name, zone)
         sets = []
