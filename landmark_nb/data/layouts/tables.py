@@ -6,7 +6,7 @@
 __all__ = ['check_paths', 'read_floats', 'utm_zones', 'most_common', 'zone_name', 'to_utm', 'read_latlon_csv', 'read_label_csv',
            'TablesConfig', 'zone_of', 'find_tables', 'TablesLayout']
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #a374507f
+# %% ../../../nbs/data/layouts/03_tables.ipynb #b6a12ac4
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import polars as pl
 
 from ...config import Config, knob
 from ...core import read_csv
-from .base import LAYOUTS, PlaceLayout, wanted
+from .base import LAYOUTS, PlaceLayout
 from ..manifest import Manifest
 from ..positives import PlaceSet
 
@@ -175,7 +175,7 @@ def find_tables(
         raise ValueError(f"{root}: {queries[0].name} is there, and no {database.name}")
     return database, queries
 
-# %% ../../../nbs/data/layouts/03_tables.ipynb #7568e753
+# %% ../../../nbs/data/layouts/03_tables.ipynb #f01c4c1b
 @LAYOUTS.register("tables", TablesConfig)
 class TablesLayout(PlaceLayout):
     "Tables train.csv, val_database.csv, val_queries.csv (and test_...) with latitude and longitude."
@@ -193,12 +193,11 @@ class TablesLayout(PlaceLayout):
             return "no table train.csv in it"
         return f"no tables {split}_database.csv and {split}_queries.csv in it"
 
-    def train(self, keep: np.ndarray | None = None) -> Manifest:
-        "See `Layout`. The whole table is read, whatever is wanted of it."
-        table = self.root / "train.csv"
-        if not table.is_file():
+    def photographs(self) -> Manifest:
+        "See `PlaceLayout`."
+        if not (self.root / "train.csv").is_file():
             raise ValueError(f"{self.root}: {self.missing('train')}")
-        return wanted(self.read(table.name, self.settings.zone, heading=True), keep, table)
+        return self.read("train.csv", self.settings.zone, heading=True)
 
     def sets(self, split: str) -> list[PlaceSet]:
         "See `Layout`. A set for each table whose name begins with the split and `queries`."
