@@ -7,8 +7,8 @@ __all__ = ['INK', 'PAPER', 'GRID', 'QUIET', 'FAINT', 'RIGHT', 'WRONG', 'PALETTE'
            'STRIP_CSS', 'GRID_CSS', 'CSS', 'style', 'colored', 'thin', 'class_points', 'south_west', 'add_points',
            'add_group', 'add_place_set', 'map_figure', 'class_sizes', 'smooth', 'turns_of', 'with_gaps',
            'add_group_loss', 'by_group', 'add_switches', 'loss_figure', 'on_clock', 'add_recall', 'recall_over_time',
-           'compare_runs', 'score_over_time', 'rank_counts', 'recall_bars', 'data_uri', 'thumbnail', 'badge_html',
-           'card', 'image_grid', 'verdict', 'file_name', 'query_card', 'found_card', 'retrieval_strips']
+           'compare_runs', 'score_over_time', 'rank_counts', 'recall_bars', 'jpeg', 'data_uri', 'thumbnail',
+           'badge_html', 'card', 'image_grid', 'verdict', 'file_name', 'query_card', 'found_card', 'retrieval_strips']
 
 # %% ../../nbs/viz/00_plots.ipynb #1b44072c
 import base64
@@ -427,18 +427,26 @@ def recall_bars(
     return fig.update_yaxes(title=title, range=[0, 105])
 
 # %% ../../nbs/viz/00_plots.ipynb #d2a660d1
+def jpeg(
+    image: np.ndarray,  # uint8 [h, w, 3]
+    quality: int = 85,  # to 95
+) -> bytes:
+    "An image as a JPEG."
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+# %% ../../nbs/viz/00_plots.ipynb #998c5b2e
 def data_uri(
     image: np.ndarray,  # uint8 [h, w, 3]
     quality: int = 85,  # of the JPEG
 ) -> str:
     "An image as a text that HTML shows."
-    from PIL import Image
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode()
 
-    jpeg = io.BytesIO()
-    Image.fromarray(image).save(jpeg, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
-
-# %% ../../nbs/viz/00_plots.ipynb #dab21c28
+# %% ../../nbs/viz/00_plots.ipynb #8ab7642e
 def thumbnail(
     path,
     size: int = 160,  # pixels of the longer side
@@ -451,7 +459,7 @@ def thumbnail(
     except (BadImage, FileNotFoundError):
         return np.full((size, size, 3), 200, np.uint8)
 
-# %% ../../nbs/viz/00_plots.ipynb #16a76dc1
+# %% ../../nbs/viz/00_plots.ipynb #3ebd0acf
 CARD_CSS = """
 .lm-card{margin:0;flex:0 0 auto;width:132px;border-radius:8px;background:#fff;border:3px solid transparent;
 font:12px/1.35 system-ui,sans-serif;color:#1d2733}
@@ -472,7 +480,7 @@ line-height:17px;color:#fff;background:#35506f}
 .lm-card small{display:block;overflow:hidden;text-overflow:ellipsis;color:#5d6b7a;font-size:11px}
 """
 
-# %% ../../nbs/viz/00_plots.ipynb #8880219a
+# %% ../../nbs/viz/00_plots.ipynb #6fbfa223
 STRIP_CSS = """
 .lm-strip{display:flex;align-items:stretch;gap:.5rem;margin:0 0 .9rem;overflow-x:auto;padding:2px}
 """
@@ -482,7 +490,7 @@ GRID_CSS = """
 """
 CSS = STRIP_CSS + CARD_CSS + GRID_CSS  # of everything that shows photographs
 
-# %% ../../nbs/viz/00_plots.ipynb #a757976b
+# %% ../../nbs/viz/00_plots.ipynb #3fe59dda
 def badge_html(
     text: str,  # begins with ▲ where something rose, with ▼ where it fell
 ) -> str:
@@ -492,7 +500,7 @@ def badge_html(
     kind = {"▲": "up", "▼": "down"}.get(text[0], "new")
     return f'<span class="lm-badge lm-{kind}">{html.escape(text)}</span>'
 
-# %% ../../nbs/viz/00_plots.ipynb #2c1a3726
+# %% ../../nbs/viz/00_plots.ipynb #bcb776b4
 def card(
     image: np.ndarray | str,  # uint8 [h, w, 3], or a data URI
     caption: str = "",
@@ -511,7 +519,7 @@ def card(
         f"<figcaption>{mark}{html.escape(caption)}{more}</figcaption></figure>"
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #f9b32402
+# %% ../../nbs/viz/00_plots.ipynb #bdb93873
 def image_grid(
     images: list,  # uint8 [h, w, 3] each
     captions: list | None = None,
@@ -523,7 +531,7 @@ def image_grid(
     cards = [card(i, str(c), "plain", str(t)) for i, c, t in zip(images, captions, tips)]
     return f'<div class="lm-grid">{"".join(cards)}</div>'
 
-# %% ../../nbs/viz/00_plots.ipynb #b53e9031
+# %% ../../nbs/viz/00_plots.ipynb #74ea7995
 def verdict(
     row: int,  # of the database
     right: set | np.ndarray | None,  # the rows that are right; None where nobody knows
@@ -533,7 +541,7 @@ def verdict(
         return "plain"
     return "right" if row in right else "wrong"
 
-# %% ../../nbs/viz/00_plots.ipynb #b6f6a8f8
+# %% ../../nbs/viz/00_plots.ipynb #3a8cc07a
 def file_name(
     manifest,  # Manifest
     row: int,
@@ -541,7 +549,7 @@ def file_name(
     "The last part of an image's path."
     return manifest.ids[int(row)].rsplit("/", 1)[-1]
 
-# %% ../../nbs/viz/00_plots.ipynb #2437c3d1
+# %% ../../nbs/viz/00_plots.ipynb #894c367b
 def query_card(
     queries,  # Manifest
     row: int,
@@ -551,7 +559,7 @@ def query_card(
     image = thumbnail(queries.path(row), size)
     return card(image, queries.note[row] or file_name(queries, row), "query", queries.ids[int(row)])
 
-# %% ../../nbs/viz/00_plots.ipynb #d738ba3b
+# %% ../../nbs/viz/00_plots.ipynb #a8df26fd
 def found_card(
     database,  # Manifest
     row: int,  # what was found
@@ -566,7 +574,7 @@ def found_card(
     image = thumbnail(database.path(row), size)
     return card(image, f"{label} · {score:.2f}", kind, database.ids[int(row)])
 
-# %% ../../nbs/viz/00_plots.ipynb #dceacf3e
+# %% ../../nbs/viz/00_plots.ipynb #eff17eef
 def retrieval_strips(
     queries,  # Manifest
     database,  # Manifest
