@@ -116,7 +116,7 @@ def show_events(events: list[dict], bar):
 # %% ../../nbs/runs/02_parallel.ipynb #0ea8a7c3
 def start_workers(
     entry: Callable,  # a function of an importable module: what each worker runs
-    settings: dict,  # its argument: the recipe's settings by name
+    args: tuple,  # its arguments, plain data
     folder: RunFolder,
     launch: WorkersConfig,
     device: str,
@@ -135,7 +135,7 @@ def start_workers(
     with followed(folder, total, progress):
         launch_processes(
             entry,
-            (settings,),
+            args,
             folder.path,
             count,
             launch.restarts,

@@ -10,6 +10,7 @@ __all__ = ['RECIPES', 'PARTS', 'Report', 'Recipe', 'missing_parts', 'RecipeDefau
            'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
 
 # %% ../../nbs/runs/04_recipe.ipynb #76ba7f92
+import importlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -250,9 +251,14 @@ def fit(
     return training.state
 
 # %% ../../nbs/runs/04_recipe.ipynb #9eb1d7c3
-def recipe_of(settings: dict) -> Recipe:
-    "The recipe of all its settings by name, as `to_flat` gives them."
+def recipe_of(
+    settings: dict,  # all of them by name, as `to_flat` gives them
+    module: str = "",  # that registers the recipe, where it may not have been imported yet
+) -> Recipe:
+    "The recipe of all its settings."
     load_plugins(settings["plugins"])
+    if module:
+        importlib.import_module(module)
     return from_flat(recipe_class(settings["recipe"])(), settings)
 
 
@@ -261,21 +267,27 @@ def open_folder(recipe: Recipe, rank: int = 0) -> RunFolder:
     return RunFolder(recipe.run.out, to_flat(recipe), free_settings(recipe), rank)
 
 
-def train_worker(settings: dict):
+def train_worker(
+    settings: dict,  # all of them by name
+    module: str,  # that registers the recipe
+):
     "What each worker process of one machine does: train."
     from landmark_nb.train.workers import connected
 
-    recipe = recipe_of(settings)
+    recipe = recipe_of(settings, module)
     with connected(pick_device(recipe.run.device), recipe.launch.threads) as workers:
         data = recipe.prepare(workers, test=False)
         fit(recipe, data, open_folder(recipe, workers.rank), False, workers)
 
 
-def run_worker(settings: dict):
+def run_worker(
+    settings: dict,  # all of them by name
+    module: str,  # that registers the recipe
+):
     "What each worker process of several machines does: all of it, the first worker measuring."
     from landmark_nb.train.workers import connected
 
-    recipe = recipe_of(settings)
+    recipe = recipe_of(settings, module)
     with connected(pick_device(recipe.run.device), recipe.launch.threads) as workers:
         run(recipe, False, workers)
 
@@ -284,7 +296,8 @@ def launch_here(recipe: Recipe, entry: Callable, folder: RunFolder, total: int, 
     "Start this machine's workers for a recipe and wait for them."
     device = pick_device(recipe.run.device)
     most = recipe.most_workers()
-    start_workers(entry, to_flat(recipe), folder, recipe.launch, device, most, total, progress)
+    args = to_flat(recipe), type(recipe).__module__  # a new process knows no recipe yet
+    start_workers(entry, args, folder, recipe.launch, device, most, total, progress)
 
 
 def train(recipe: Recipe, data, folder: RunFolder, progress: bool, workers: Workers):

@@ -66,7 +66,7 @@ def frozen_trunk(model: ModelConfig, seed: int) -> Embedder:
     import torch
 
     torch.manual_seed(seed)
-    return Embedder(replace(model, dim=0, freeze=0))
+    return Embedder(replace(model, dim=0, freeze=0, neck="linear"))
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #237dfa1e
 def check_pairs(optim: OptimConfig, per_class: int, batch: int):
