@@ -26,7 +26,7 @@ def inverted_file(
     classes, starts = np.unique(c[rows], return_index=True)
     return classes, np.append(starts, len(rows)), rows
 
-# %% ../../nbs/search/08_labels_hard.ipynb #54bfb1f0
+# %% ../../nbs/search/08_labels_hard.ipynb #75e94679
 @njit(cache=True, nogil=True)
 def contains(ids, i):
     "Whether a row is among some: faster for a hundred than an array of bools."
@@ -35,7 +35,7 @@ def contains(ids, i):
             return True
     return False
 
-
+# %% ../../nbs/search/08_labels_hard.ipynb #c82df6b7
 @njit(cache=True, nogil=True)
 def write_inserted(
     near,  # int64 [w] the query's candidates, which are not inserted again
@@ -60,7 +60,7 @@ def write_inserted(
             m += 1
     return m
 
-# %% ../../nbs/search/08_labels_hard.ipynb #19f0048e
+# %% ../../nbs/search/08_labels_hard.ipynb #0875b1bb
 @njit(cache=True, nogil=True)
 def write_query(
     near,  # int64 [w] candidates, -1 for none; w is at most top
@@ -87,7 +87,7 @@ def write_query(
             ids[m], scores[m] = near[i], sim[i]
             m += 1
 
-# %% ../../nbs/search/08_labels_hard.ipynb #27a26105
+# %% ../../nbs/search/08_labels_hard.ipynb #5de7d29d
 @njit(cache=True, nogil=True, parallel=True)
 def insert_pass(
     candidates,  # int64 and float32 [q, w]
@@ -104,7 +104,7 @@ def insert_pass(
         query = qc[q], qp[q]
         write_query(near[q, :w], sim[q, :w], query, index, inverted, threshold, ids[q], scores[q])
 
-# %% ../../nbs/search/08_labels_hard.ipynb #8dc0bc9e
+# %% ../../nbs/search/08_labels_hard.ipynb #de71aa6d
 def check_inverted(
     rows: np.ndarray,  # int64, of the inverted file
     photographs: int,  # of the index
@@ -116,7 +116,7 @@ def check_inverted(
             f"but the index has {photographs}; make it anew"
         )
 
-# %% ../../nbs/search/08_labels_hard.ipynb #fdd88a19
+# %% ../../nbs/search/08_labels_hard.ipynb #bdabc141
 def sort_insert(
     ranking: Ranking,  # [q, k] candidates, of which the first `top` are looked at
     query_classes,  # int [q, J] or [q], -1 for none; only the first is looked at

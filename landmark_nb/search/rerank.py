@@ -47,10 +47,10 @@ def as_searched(ranking: Ranking, queries, database) -> Ranking:
     "The ranking as it is."
     return ranking
 
-# %% ../../nbs/search/10_rerank.ipynb #f39bb057
+# %% ../../nbs/search/10_rerank.ipynb #f28bc3d6
 SEARCH_HELP = "how is searched anew: exact, or the name of a faiss index"
 
-
+# %% ../../nbs/search/10_rerank.ipynb #6cf0db8c
 @dataclass(frozen=True)
 class QueryExpansion(Config):
     "Settings of alpha query expansion."
@@ -59,13 +59,13 @@ class QueryExpansion(Config):
     alpha: float = knob(3.0, "exponent of the cosine in their weights (alpha in the paper)", 0, 100)
     index: str = knob("exact", SEARCH_HELP)
 
-
+# %% ../../nbs/search/10_rerank.ipynb #9e3613f1
 @RERANKERS.register("query_expansion", QueryExpansion)
 def by_query_expansion(ranking: Ranking, queries, database, settings: QueryExpansion) -> Ranking:
     "Search again for the weighted mean of each query and its nearest (Radenovic et al., 2018)."
     return expand_queries(ranking, queries, database, settings.k, settings.alpha, settings.index)
 
-# %% ../../nbs/search/10_rerank.ipynb #d7a347de
+# %% ../../nbs/search/10_rerank.ipynb #3d378d84
 @dataclass(frozen=True)
 class DatabaseAugmentation(Config):
     "Settings of database-side augmentation."
@@ -74,7 +74,7 @@ class DatabaseAugmentation(Config):
     alpha: float = knob(3.0, "exponent of the cosine in their weights", 0, 100)
     index: str = knob("exact", SEARCH_HELP)
 
-
+# %% ../../nbs/search/10_rerank.ipynb #15be2a8d
 @RERANKERS.register("database_augmentation", DatabaseAugmentation)
 def by_augmented_database(ranking: Ranking, queries, database, settings: DatabaseAugmentation) -> Ranking:
     "Search anew, each photograph averaged with its nearest (Arandjelovic and Zisserman, 2012)."
@@ -82,7 +82,7 @@ def by_augmented_database(ranking: Ranking, queries, database, settings: Databas
     augmented = augment_database(database, settings.k, settings.alpha, index=settings.index)
     return knn(queries, augmented, ranking.ids.shape[1], settings.index)
 
-# %% ../../nbs/search/10_rerank.ipynb #c0a0a209
+# %% ../../nbs/search/10_rerank.ipynb #b38f85b5
 @dataclass(frozen=True)
 class KReciprocal(Config):
     "Settings of k-reciprocal re-ranking."
@@ -92,14 +92,14 @@ class KReciprocal(Config):
     k2: int = knob(6, "neighbours whose weights are averaged (k2 in the paper); 1: none", 1, 1000)
     lam: float = knob(0.3, "share of the cosine beside the neighbours (lambda in the paper)", 0, 1)
 
-
+# %% ../../nbs/search/10_rerank.ipynb #cdba5e9b
 @RERANKERS.register("k_reciprocal", KReciprocal)
 def by_k_reciprocal(ranking: Ranking, queries, database, settings: KReciprocal) -> Ranking:
     "Near is who has the same neighbours, who know them, too (Zhong et al., 2017)."
     s = settings
     return k_reciprocal(ranking, queries, database, s.m, s.k1, s.k2, s.lam)
 
-# %% ../../nbs/search/10_rerank.ipynb #15703ee0
+# %% ../../nbs/search/10_rerank.ipynb #4a32512a
 @dataclass(frozen=True)
 class Diffusion(Config):
     "Settings of diffusion."
@@ -109,14 +109,14 @@ class Diffusion(Config):
     gamma: float = knob(3.0, "exponent of the cosine on an edge (gamma in the paper)", 0, 100)
     alpha: float = knob(0.9, "share that flows on at each step (alpha in the paper)", 1e-6, 1 - 1e-6)
 
-
+# %% ../../nbs/search/10_rerank.ipynb #4cbfcdef
 @RERANKERS.register("diffusion", Diffusion)
 def by_diffusion(ranking: Ranking, queries, database, settings: Diffusion) -> Ranking:
     "Similarity flows from the query over the graph of mutual neighbours (Iscen et al., 2017)."
     s = settings
     return diffuse(ranking, queries, database, s.m, s.k, s.gamma, s.alpha)
 
-# %% ../../nbs/search/10_rerank.ipynb #d3b9570a
+# %% ../../nbs/search/10_rerank.ipynb #1dcf11b3
 @dataclass(frozen=True)
 class SuperGlobal(Config):
     "Settings of SuperGlobal's rerank."
@@ -125,7 +125,7 @@ class SuperGlobal(Config):
     k: int = knob(9, "neighbours that refine a candidate (K in the paper)", 1, 1000)
     beta: float = knob(0.15, "weight of those neighbours (beta in the paper)", 0, 10)
 
-
+# %% ../../nbs/search/10_rerank.ipynb #29740208
 @RERANKERS.register("superglobal", SuperGlobal)
 def by_superglobal(ranking: Ranking, queries, database, settings: SuperGlobal) -> Ranking:
     "Candidates refined by their neighbours, and the query by its first few (Shao et al., 2023)."
