@@ -192,8 +192,8 @@ def place(folder: str, out: str, settings: dict):
 # %% ../nbs/07_main.ipynb #ae4723e3
 def report(run: str):
     "Write a finished run's report anew; what is measured is read from the descriptors that it keeps."
+    from landmark_nb.experiments import run as go_on  # which knows all recipes
     from landmark_nb.runs.recipe import recipe_of
-    from landmark_nb.runs.recipe import run as go_on
 
     recipe = recipe_of(config_of(run) | dict(out=str(run)))
     print(f"report: {go_on(recipe).report}")
