@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['INK', 'PAPER', 'GRID', 'QUIET', 'FAINT', 'RIGHT', 'WRONG', 'PALETTE', 'AXIS', 'TEMPLATE', 'CLOCKS', 'CARD_CSS',
            'STRIP_CSS', 'GRID_CSS', 'CSS', 'style', 'colored', 'thin', 'class_points', 'south_west', 'add_points',
-           'add_group', 'add_place_set', 'map_figure', 'class_sizes', 'smooth', 'turns_of', 'with_gaps',
-           'add_group_loss', 'by_group', 'add_switches', 'loss_figure', 'on_clock', 'add_recall', 'recall_over_time',
-           'compare_runs', 'score_over_time', 'rank_counts', 'recall_bars', 'jpeg', 'data_uri', 'thumbnail',
-           'badge_html', 'card', 'image_grid', 'verdict', 'file_name', 'query_card', 'found_card', 'retrieval_strips']
+           'on_the_ground', 'add_group', 'add_place_set', 'map_figure', 'class_sizes', 'smooth', 'turns_of',
+           'with_gaps', 'add_group_loss', 'by_group', 'add_switches', 'loss_figure', 'on_clock', 'add_recall',
+           'recall_over_time', 'compare_runs', 'score_over_time', 'rank_counts', 'recall_bars', 'jpeg', 'data_uri',
+           'thumbnail', 'badge_html', 'card', 'image_grid', 'verdict', 'file_name', 'query_card', 'found_card',
+           'retrieval_strips']
 
 # %% ../../nbs/viz/00_plots.ipynb #1b44072c
 import base64
@@ -116,7 +117,13 @@ def add_points(
     "Add places to a map as points."
     return fig.add_scattergl(x=places[:, 0], y=places[:, 1], mode="markers", name=name, **look)
 
-# %% ../../nbs/viz/00_plots.ipynb #f138a87b
+# %% ../../nbs/viz/00_plots.ipynb #51e68dc5
+def on_the_ground(fig: go.Figure) -> go.Figure:  # the same
+    "Axes of metres, as long to the north as to the east."
+    fig.update_xaxes(title="east [m]")
+    return fig.update_yaxes(title="north [m]", scaleanchor="x")
+
+# %% ../../nbs/viz/00_plots.ipynb #47bbce0a
 def add_group(
     fig: go.Figure,
     partition: Partition,
@@ -139,7 +146,7 @@ def add_group(
         f"<br>%{{customdata[1]}} images<extra>group {group} {uvw}</extra>",
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #b6b58e2d
+# %% ../../nbs/viz/00_plots.ipynb #4db11c7c
 def add_place_set(
     fig: go.Figure,
     places,  # `PlaceSet`, or anything that has its name, database and queries
@@ -175,10 +182,9 @@ def map_figure(
     for i, places in enumerate(sets):
         add_place_set(fig, places, corner, ("#111", "#555", "#888")[i % 3], most)
     style(fig, "", 560, legend=dict(orientation="v", x=1.01, xanchor="left", y=1, yanchor="top"))
-    fig.update_xaxes(title="east [m]")
-    return fig.update_yaxes(title="north [m]", scaleanchor="x")
+    return on_the_ground(fig)
 
-# %% ../../nbs/viz/00_plots.ipynb #f556c284
+# %% ../../nbs/viz/00_plots.ipynb #e14aef23
 def class_sizes(
     partition: Partition,
     trained: list,  # numbers of the groups in training
@@ -209,14 +215,14 @@ def smooth(
     after = np.minimum(i + span // 2 + 1, len(y))
     return (total[after] - total[first]) / (after - first)
 
-# %% ../../nbs/viz/00_plots.ipynb #ee9612e3
+# %% ../../nbs/viz/00_plots.ipynb #5bbbaeff
 def turns_of(
     group: np.ndarray,  # int [n] of each step
 ) -> list[np.ndarray]:  # int64 rows of each turn
     "The stretches of steps that belong to one group."
     return np.split(np.arange(len(group)), np.flatnonzero(np.diff(group)) + 1)
 
-# %% ../../nbs/viz/00_plots.ipynb #ef742b35
+# %% ../../nbs/viz/00_plots.ipynb #ab719d40
 def with_gaps(
     stretches: list,  # of float64 [n], at least one
 ) -> np.ndarray:  # float64
@@ -224,7 +230,7 @@ def with_gaps(
     pieces = [piece for stretch in stretches for piece in (stretch, [np.nan])]
     return np.concatenate(pieces[:-1])
 
-# %% ../../nbs/viz/00_plots.ipynb #570a068f
+# %% ../../nbs/viz/00_plots.ipynb #c77541e1
 def add_group_loss(
     fig: go.Figure,
     turns: list,  # float64 (steps [n], losses [n]) of each turn of the group
@@ -242,7 +248,7 @@ def add_group_loss(
         hovertemplate=f"step %{{x}}<br>loss %{{y:.2f}}<extra>{name}</extra>",
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #4b68d897
+# %% ../../nbs/viz/00_plots.ipynb #54d1267d
 def by_group(
     step: np.ndarray,  # [n]
     group: np.ndarray,  # [n]
@@ -251,7 +257,7 @@ def by_group(
     rank = {g: i for i, g in enumerate(dict.fromkeys(group.tolist()))}
     return np.lexsort((step, [rank[g] for g in group.tolist()]))
 
-# %% ../../nbs/viz/00_plots.ipynb #d9923ee9
+# %% ../../nbs/viz/00_plots.ipynb #3aba4ce6
 def add_switches(
     fig: go.Figure,
     steps: list,  # where they are
@@ -262,7 +268,7 @@ def add_switches(
         shapes=[dict(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=line) for x in steps]
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #ffc2008e
+# %% ../../nbs/viz/00_plots.ipynb #2814d764
 def loss_figure(
     steps: list[dict],  # with step, group and loss
     span: int = 9,  # losses that are averaged
@@ -288,7 +294,7 @@ def loss_figure(
     fig.update_xaxes(title="step")
     return fig.update_yaxes(title=f"loss ({name})")
 
-# %% ../../nbs/viz/00_plots.ipynb #c4de34ba
+# %% ../../nbs/viz/00_plots.ipynb #ec4bf23e
 CLOCKS = dict(step="steps of a worker", images="training images seen", seconds="minutes of training")
 
 
@@ -299,7 +305,7 @@ def on_clock(
     "A place on an axis of time: minutes for seconds, and the number itself for all other clocks."
     return seconds_or_count / (60 if clock == "seconds" else 1)
 
-# %% ../../nbs/viz/00_plots.ipynb #36c67aae
+# %% ../../nbs/viz/00_plots.ipynb #0d8f8dbc
 def add_recall(
     fig: go.Figure,
     evals: list[dict],  # of one set
@@ -322,7 +328,7 @@ def add_recall(
         hovertemplate=f"%{{y:.1f}} %<extra>{name}</extra>",
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #9e5d7c84
+# %% ../../nbs/viz/00_plots.ipynb #8b272688
 def recall_over_time(
     evals: list[dict],  # with set, recall by N, and the clock; of one or more sets
     before: float | None = None,  # R@1 of the untrained
@@ -343,7 +349,7 @@ def recall_over_time(
     fig.update_xaxes(title=CLOCKS[x] if x == "seconds" else x)
     return fig.update_yaxes(title="queries found [%]")
 
-# %% ../../nbs/viz/00_plots.ipynb #3f7df430
+# %% ../../nbs/viz/00_plots.ipynb #9589bc4d
 def compare_runs(
     runs: dict,  # name -> evaluations: dicts with recall by N, and the clock
     x: str = "step",  # the clock: step, images or seconds
@@ -367,7 +373,7 @@ def compare_runs(
     fig.update_xaxes(title=CLOCKS.get(x, x))
     return fig.update_yaxes(title=f"R@{n} on validation [%]")
 
-# %% ../../nbs/viz/00_plots.ipynb #7747b8cd
+# %% ../../nbs/viz/00_plots.ipynb #06665478
 def score_over_time(
     evals: list[dict],  # with the scores as fractions, and the clock
     names: dict,  # key of an evaluation -> what the legend says
@@ -388,7 +394,7 @@ def score_over_time(
     fig.update_xaxes(title=CLOCKS[x] if x == "seconds" else x)
     return fig.update_yaxes(title="[%]")
 
-# %% ../../nbs/viz/00_plots.ipynb #861f1e14
+# %% ../../nbs/viz/00_plots.ipynb #53ba3c89
 def rank_counts(
     lists: dict,  # name -> counts
     most: int = 2000,  # points of a line
@@ -405,7 +411,7 @@ def rank_counts(
     fig.update_xaxes(title="rank of the class", type="log")
     return fig.update_yaxes(title="images", type="log")
 
-# %% ../../nbs/viz/00_plots.ipynb #af203222
+# %% ../../nbs/viz/00_plots.ipynb #10674cca
 def recall_bars(
     results: dict,  # name of a model -> {what: fraction}
     title: str = "queries found [%]",
@@ -438,7 +444,7 @@ def jpeg(
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
-# %% ../../nbs/viz/00_plots.ipynb #998c5b2e
+# %% ../../nbs/viz/00_plots.ipynb #4b5a26c4
 def data_uri(
     image: np.ndarray,  # uint8 [h, w, 3]
     quality: int = 85,  # of the JPEG
@@ -446,7 +452,7 @@ def data_uri(
     "An image as a text that HTML shows."
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, quality)).decode()
 
-# %% ../../nbs/viz/00_plots.ipynb #8ab7642e
+# %% ../../nbs/viz/00_plots.ipynb #befd73b3
 def thumbnail(
     path,
     size: int = 160,  # pixels of the longer side
@@ -459,7 +465,7 @@ def thumbnail(
     except (BadImage, FileNotFoundError):
         return np.full((size, size, 3), 200, np.uint8)
 
-# %% ../../nbs/viz/00_plots.ipynb #3ebd0acf
+# %% ../../nbs/viz/00_plots.ipynb #da8354b8
 CARD_CSS = """
 .lm-card{margin:0;flex:0 0 auto;width:132px;border-radius:8px;background:#fff;border:3px solid transparent;
 font:12px/1.35 system-ui,sans-serif;color:#1d2733}
@@ -480,7 +486,7 @@ line-height:17px;color:#fff;background:#35506f}
 .lm-card small{display:block;overflow:hidden;text-overflow:ellipsis;color:#5d6b7a;font-size:11px}
 """
 
-# %% ../../nbs/viz/00_plots.ipynb #6fbfa223
+# %% ../../nbs/viz/00_plots.ipynb #054f941e
 STRIP_CSS = """
 .lm-strip{display:flex;align-items:stretch;gap:.5rem;margin:0 0 .9rem;overflow-x:auto;padding:2px}
 """
@@ -490,7 +496,7 @@ GRID_CSS = """
 """
 CSS = STRIP_CSS + CARD_CSS + GRID_CSS  # of everything that shows photographs
 
-# %% ../../nbs/viz/00_plots.ipynb #3fe59dda
+# %% ../../nbs/viz/00_plots.ipynb #768c9da9
 def badge_html(
     text: str,  # begins with ▲ where something rose, with ▼ where it fell
 ) -> str:
@@ -500,7 +506,7 @@ def badge_html(
     kind = {"▲": "up", "▼": "down"}.get(text[0], "new")
     return f'<span class="lm-badge lm-{kind}">{html.escape(text)}</span>'
 
-# %% ../../nbs/viz/00_plots.ipynb #bcb776b4
+# %% ../../nbs/viz/00_plots.ipynb #a6da082a
 def card(
     image: np.ndarray | str,  # uint8 [h, w, 3], or a data URI
     caption: str = "",
@@ -519,7 +525,7 @@ def card(
         f"<figcaption>{mark}{html.escape(caption)}{more}</figcaption></figure>"
     )
 
-# %% ../../nbs/viz/00_plots.ipynb #bdb93873
+# %% ../../nbs/viz/00_plots.ipynb #907c9e43
 def image_grid(
     images: list,  # uint8 [h, w, 3] each
     captions: list | None = None,
@@ -531,7 +537,7 @@ def image_grid(
     cards = [card(i, str(c), "plain", str(t)) for i, c, t in zip(images, captions, tips)]
     return f'<div class="lm-grid">{"".join(cards)}</div>'
 
-# %% ../../nbs/viz/00_plots.ipynb #74ea7995
+# %% ../../nbs/viz/00_plots.ipynb #7dcfed67
 def verdict(
     row: int,  # of the database
     right: set | np.ndarray | None,  # the rows that are right; None where nobody knows
@@ -541,7 +547,7 @@ def verdict(
         return "plain"
     return "right" if row in right else "wrong"
 
-# %% ../../nbs/viz/00_plots.ipynb #3a8cc07a
+# %% ../../nbs/viz/00_plots.ipynb #59f293f8
 def file_name(
     manifest,  # Manifest
     row: int,
@@ -549,7 +555,7 @@ def file_name(
     "The last part of an image's path."
     return manifest.ids[int(row)].rsplit("/", 1)[-1]
 
-# %% ../../nbs/viz/00_plots.ipynb #894c367b
+# %% ../../nbs/viz/00_plots.ipynb #78db231e
 def query_card(
     queries,  # Manifest
     row: int,
@@ -559,7 +565,7 @@ def query_card(
     image = thumbnail(queries.path(row), size)
     return card(image, queries.note[row] or file_name(queries, row), "query", queries.ids[int(row)])
 
-# %% ../../nbs/viz/00_plots.ipynb #a8df26fd
+# %% ../../nbs/viz/00_plots.ipynb #16a7935a
 def found_card(
     database,  # Manifest
     row: int,  # what was found
@@ -574,7 +580,7 @@ def found_card(
     image = thumbnail(database.path(row), size)
     return card(image, f"{label} · {score:.2f}", kind, database.ids[int(row)])
 
-# %% ../../nbs/viz/00_plots.ipynb #eff17eef
+# %% ../../nbs/viz/00_plots.ipynb #6fd6cb52
 def retrieval_strips(
     queries,  # Manifest
     database,  # Manifest

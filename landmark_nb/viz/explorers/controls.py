@@ -175,18 +175,19 @@ def box(
         return W.HBox(list(parts), layout=W.Layout(width=width, flex_flow="row wrap", **layout))
     return W.VBox(list(parts), layout=W.Layout(width=width, **layout))
 
-# %% ../../../nbs/viz/explorers/01_controls.ipynb #eb366e01
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #a606de60
 def button(
     text: str,
-    call: Callable[[], object],  # when it is pressed
+    call: Callable[[], object] | None = None,  # when it is pressed; None: someone will listen to it later
     **traits,  # of the button
 ) -> W.Button:
     "A button."
     widget = W.Button(description=text, layout=W.Layout(width="auto"), **traits)
-    widget.on_click(lambda _: call())
+    if call is not None:
+        widget.on_click(lambda _: call())
     return widget
 
-
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #0ad3a6a8
 def words(
     css_class: str = "",
     **layout,  # of CSS
@@ -197,7 +198,7 @@ def words(
         widget.add_class(css_class)
     return widget
 
-# %% ../../../nbs/viz/explorers/01_controls.ipynb #fa9b81e3
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #aafb1424
 def on_value(
     call: Callable,  # is given the new value
     *widgets: W.Widget,
@@ -206,7 +207,7 @@ def on_value(
     for widget in widgets:
         widget.observe(lambda change: call(change["new"]), "value")
 
-# %% ../../../nbs/viz/explorers/01_controls.ipynb #81f57abc
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #c31a2e17
 class Quiet:
     "True inside its `with` block, and false outside."
 
@@ -222,7 +223,7 @@ class Quiet:
     def __bool__(self):
         return self._on
 
-# %% ../../../nbs/viz/explorers/01_controls.ipynb #47d1cf80
+# %% ../../../nbs/viz/explorers/01_controls.ipynb #33203f20
 class Choices(W.Select):
     "A list to choose from, which code can fill without anything being chosen."
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ANGLES', 'placed', 'drawn_classes', 'dot_size', 'group_dots', 'group_map', 'classes_of_groups', 'separation_text',
-           'facts', 'group_options', 'angle_options', 'wide', 'PartitionSliders', 'GroupView', 'GroupExplorer']
+           'facts', 'status_html', 'group_options', 'angle_options', 'wide', 'PartitionSliders', 'GroupView',
+           'GroupExplorer']
 
 # %% ../../../nbs/viz/explorers/05_groups.ipynb #850ddd4a
 import numpy as np
@@ -25,7 +26,15 @@ from landmark_nb.viz.explorers.controls import (
     word,
     words,
 )
-from ..plots import PALETTE, class_points, class_sizes, colored, style, thin
+from landmark_nb.viz.plots import (
+    PALETTE,
+    class_points,
+    class_sizes,
+    colored,
+    on_the_ground,
+    style,
+    thin,
+)
 
 # %% ../../../nbs/viz/explorers/05_groups.ipynb #fc023d0f
 def placed(
@@ -101,8 +110,7 @@ def group_map(
     rows = thin(len(mine), most) if group is None else drawn_classes(mine, most)
     fig = go.Figure(group_dots(p, mine, rows))
     style(fig, "", 460, showlegend=False, margin=dict(l=55, r=10, t=10, b=45))
-    fig.update_xaxes(title="east [m]")
-    return fig.update_yaxes(title="north [m]", scaleanchor="x")
+    return on_the_ground(fig)
 
 # %% ../../../nbs/viz/explorers/05_groups.ipynb #26031c8e
 def classes_of_groups(p: Partition) -> np.ndarray:  # int64 [groups]
@@ -137,7 +145,15 @@ def facts(
         (separation_text(*apart), f"apart within a group (promised: {promised})"),
     ]
 
-# %% ../../../nbs/viz/explorers/05_groups.ipynb #61dfbe0f
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #5fd3b342
+def status_html(
+    p: Partition,
+    apart: tuple[float, float],  # metres and degrees, of `separation`
+) -> str:
+    "`facts` as HTML."
+    return f'<div data-classes="{len(p.cells)}">{bar(*facts(p, apart))}</div>'
+
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #55316961
 def group_options(p: Partition) -> list:  # (text, number)
     "The groups to choose from; -1 is all of them."
     options = [("all groups", -1)]
@@ -146,7 +162,7 @@ def group_options(p: Partition) -> list:  # (text, number)
         options.append((f"group {group} ({uvw}): {classes} classes", group))
     return options
 
-# %% ../../../nbs/viz/explorers/05_groups.ipynb #139caf01
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #1e970e29
 ANGLES = (5, 7.5, 10, 12, 15, 18, 20, 22.5, 24, 30, 36, 40, 45, 60, 72, 90, 120, 180, 360)  # degrees
 
 
@@ -156,13 +172,13 @@ def angle_options(
     "Widths of a heading sector to choose from."
     return [(f"{a:g}", a) for a in sorted({float(a) for a in (*ANGLES, alpha)})]
 
-# %% ../../../nbs/viz/explorers/05_groups.ipynb #480e6751
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #22ad246b
 def wide(description: str, tooltip: str | None = None) -> dict:
     "What all controls of the partition have in common."
     look = dict(layout=W.Layout(width="98%"), style=dict(description_width="86px"))
     return dict(description=description, tooltip=tooltip, **look)
 
-# %% ../../../nbs/viz/explorers/05_groups.ipynb #c2af871a
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #e3a10f5e
 class PartitionSliders:
     "A control for each setting of `assign`."
 
@@ -192,7 +208,7 @@ class PartitionSliders:
         "The partition that they stand for. Raises `ValueError` where there can be none."
         return assign(*places, *(slider.value for slider in self.controls))
 
-# %% ../../../nbs/viz/explorers/05_groups.ipynb #0bf83907
+# %% ../../../nbs/viz/explorers/05_groups.ipynb #c7df72f0
 class GroupView(Explorer):
     "The parts of the group explorer, in their places."
 
@@ -217,8 +233,7 @@ class GroupView(Explorer):
         group: int | None,  # that is looked at; None: all of them
     ):
         "A partition, in numbers, on the map, and by the sizes of its classes."
-        numbers = bar(*facts(p, apart))
-        self.status.value = f'<div data-classes="{len(p.cells)}">{numbers}</div>'
+        self.status.value = status_html(p, apart)
         redraw(self.map, group_map(p, group))
         shown, name = (list(p.groups), "all") if group is None else ([group], f"group {group}")
         redraw(self.sizes, class_sizes(p, shown, name).update_layout(height=220))

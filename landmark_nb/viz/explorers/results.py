@@ -32,6 +32,7 @@ from landmark_nb.viz.plots import (
     card,
     colored,
     data_uri,
+    on_the_ground,
     south_west,
     style,
     thin,
@@ -529,9 +530,7 @@ def place_map(
         clickmode="event",
         uirevision="map",
     )
-    fig.update_xaxes(title="east [m]")
-    fig.update_yaxes(title="north [m]", scaleanchor="x")
-    return fig, rows
+    return on_the_ground(fig), rows
 
 # %% ../../../nbs/viz/explorers/00_results.ipynb #7585be00
 def rays(
