@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORDS', 'knob', 'knob_range', 'read_text', 'lossless', 'hint', 'check_range', 'coerce', 'Method', 'Registry',
            'Chosen', 'choose', 'pick', 'make', 'Config', 'checked', 'fields_below', 'flat_fields', 'value_at',
-           'to_flat', 'with_value', 'full_name', 'similar_names', 'unknown', 'with_setting', 'from_flat',
+           'to_flat', 'with_values', 'full_name', 'similar_names', 'unknown', 'checked_at', 'with_choices', 'from_flat',
            'free_settings', 'where_settings', 'range_of', 'help_rows']
 
 # %% ../nbs/01_config.ipynb #d78d783f
@@ -278,10 +278,19 @@ def to_flat(recipe) -> dict:
     return {name: value_at(recipe, path) for name, (_, path) in flat_fields(recipe).items()}
 
 
-def with_value(recipe, path: tuple, value):
-    "A recipe with one value changed."
-    first, *rest = path
-    return replace(recipe, **{first: with_value(getattr(recipe, first), rest, value) if rest else value})
+def with_values(
+    recipe,
+    changes: dict,  # path -> value
+):
+    "A recipe with some values changed, those of one concern together, since they may be checked together."
+    inner, own = {}, {}
+    for (first, *rest), value in changes.items():
+        if rest:
+            inner.setdefault(first, {})[tuple(rest)] = value
+        else:
+            own[first] = value
+    nested = {name: with_values(getattr(recipe, name), below) for name, below in inner.items()}
+    return replace(recipe, **nested, **own)
 
 # %% ../nbs/01_config.ipynb #e22342dd
 def full_name(known: dict, name: str) -> str:
@@ -308,12 +317,26 @@ def unknown(recipe, name: str, value) -> ValueError:
     return ValueError(f"unknown parameter {name}={value!r}: {guess}")
 
 # %% ../nbs/01_config.ipynb #f0bc3c05
-def with_setting(recipe, name: str, f, path: tuple, value):
-    "A recipe with one setting changed. A wrong value is named by the setting's full name."
-    try:
-        return with_value(recipe, path, value)
-    except ValueError as e:
-        raise ValueError(str(e).replace(f"parameter {f.name}=", f"parameter {name}=", 1)) from None
+def checked_at(recipe, name: str, f, path: tuple, value):
+    "A value for one setting, checked by itself; a wrong one is named by the setting's full name."
+    *above, _ = path
+    concern = recipe
+    for attribute in above:
+        concern = getattr(concern, attribute)
+    kind = typing.get_type_hints(type(concern)).get(f.name, object)
+    return value if is_dataclass(kind) or kind is object else coerce(name, value, kind, f.metadata)
+
+
+def with_choices(recipe, settings: dict) -> tuple:  # the recipe, the settings that are left
+    "A recipe with the methods that the settings choose, with those methods' default settings."
+    known, left, changes = flat_fields(recipe), {}, {}
+    for given, value in settings.items():
+        f, path = known.get(full_name(known, given), (None, None))
+        if f is not None and "registry" in f.metadata:
+            changes[path] = value
+        else:
+            left[given] = value
+    return with_values(recipe, changes), left
 
 # %% ../nbs/01_config.ipynb #946c8773
 def from_flat(
@@ -324,17 +347,17 @@ def from_flat(
 
     Raises `ValueError` for an unknown name (and suggests one), a wrong value, or a setting given twice.
     """
-    known = flat_fields(recipe)
-    named = {full_name(known, name): (name, value) for name, value in settings.items()}
-    for name in [n for n in named if n in known and "registry" in known[n][0].metadata]:
-        recipe = with_value(recipe, known[name][1], named.pop(name)[1])
-    known = flat_fields(recipe)
-    for name, (given, value) in named.items():
-        name = full_name(known, name)
+    recipe, left = with_choices(recipe, settings)
+    known, changes = flat_fields(recipe), {}
+    for given, value in left.items():
+        name = full_name(known, given)
         if name not in known:
             raise unknown(recipe, given, value)
-        recipe = with_setting(recipe, name, *known[name], value)
-    return recipe
+        f, path = known[name]
+        if path in changes:
+            raise ValueError(f"parameter {given}={value!r}: is another name of {name}, which is given, too")
+        changes[path] = checked_at(recipe, name, f, path, value)
+    return with_values(recipe, changes)
 
 # %% ../nbs/01_config.ipynb #c68e0cde
 def free_settings(recipe) -> set[str]:

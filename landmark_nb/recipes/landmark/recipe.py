@@ -26,7 +26,7 @@ from ...challenge.evaluate import Evaluation, evaluate, submit
 from ...challenge.heads import best_class, local_gap, save_head
 from ...challenge.members import Member, describe, load_member
 from ...challenge.paper import preset_of
-from ...config import Config, free_settings, knob
+from ...config import Config, free_settings, knob, to_flat
 from ...core import atomic_write, read_json, rng
 from ...data.augment import LandmarkAugmentConfig
 from ...data.loaders import ImageBatches, Quarantine, batches
@@ -165,8 +165,8 @@ def first_model(c: ModelConfig, start: str, seed: int) -> Embedder:
         text = "no such file; it names a model of ours, such as runs/a/best.safetensors"
         raise FileNotFoundError(f"parameter start={start!r}: {text}")
     model = load_model(start)
-    have, want = ({k: getattr(x, k) for k in ("trunk", "dim", "aggregation", "neck")} for x in (model.cfg, c))
-    others = [k for k in want if have[k] != want[k]]
+    have, want = to_flat(model.cfg), to_flat(c)
+    others = [k for k in ("trunk", "dim", "aggregation", "neck") if have[k] != want[k]]
     if others:
         this, that = (", ".join(f"{k}={x[k]!r}" for k in others) for x in (have, want))
         raise ValueError(f"parameter start={start!r}: that model has {this}, not {that}")
