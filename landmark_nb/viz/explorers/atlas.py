@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...core import Ranking, rng
-from ...data.places import Manifest
+from ...data.manifest import Manifest
 from ...search.knn import knn
 from .controls import Explorer, W, word, words
 from .retrieval import RetrievalExplorer

@@ -12,8 +12,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from ...data.manifest import Manifest
 from ...data.partition import Partition, assign, separation
-from ...data.places import Manifest
 from landmark_nb.viz.explorers.controls import (
     Explorer,
     Quiet,

@@ -28,7 +28,8 @@ from numpy.typing import ArrayLike
 
 from ...config import Config, flat_fields, from_flat, knob_range, to_flat
 from ...core import Ranking, rng
-from ...search.tune import Problem, Tuned, load_preset, save_preset, tune
+from ...search.problems import Problem
+from ...search.tune import Tuned, load_preset, save_preset, tune
 from landmark_nb.viz.explorers.controls import (
     Choices,
     Explorer,
@@ -749,7 +750,7 @@ class KnobTuning(KnobSearch):
 
 # %% ../../../nbs/viz/explorers/03_knobs.ipynb #a04d130e
 class KnobExplorer(KnobTuning):
-    "A view over a `search.tune.Problem`. Set `config`, or the value of one of the `controls`."
+    "A view over a `search.problems.Problem`. Set `config`, or the value of one of the `controls`."
 
     def __init__(
         self,

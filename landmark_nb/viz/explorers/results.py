@@ -21,7 +21,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from ...core import Ranking
-from ...data.places import Manifest
+from ...data.manifest import Manifest
 from ...search.metrics import hits, query_scores
 from landmark_nb.viz.plots import (
     INK,
