@@ -1,4 +1,4 @@
-"""Soft labels at the challenge's full size, against the direct form: a loop over (j, k) with whole tensors in PyTorch.
+"""Soft labels at the challenge's full size, against the direct form: a loop over (j, k) with whole tensors.
 
 117,577 queries with 1,000 candidates each, an index of 761,757 with 3 classes each, the best 100 out.
 python benchmarks/rerank.py [queries]
@@ -14,33 +14,33 @@ from common import child, peak_mb, resident_mb, save
 QUERIES, CANDIDATES, INDEX, CLASSES, TOP = 117_577, 1000, 761_757, 81_313, 100
 
 
-def inputs(queries):
-    r = np.random.default_rng(0)
-    classes = lambda n: np.minimum((CLASSES * r.random((n, 3)) ** 3).astype(np.int32), CLASSES - 1)
-    conf = lambda n: -np.sort(-r.random((n, 3), dtype=np.float32), 1)
+def rankings(queries: int, rng) -> tuple:
+    "Ids and falling scores [queries, CANDIDATES], drawn by blocks."
     ids = np.empty((queries, CANDIDATES), np.int64)
     scores = np.empty((queries, CANDIDATES), np.float32)
     for i in range(0, queries, 4096):
         n = min(4096, queries - i)
-        ids[i : i + n] = r.integers(0, INDEX, (n, CANDIDATES))
-        scores[i : i + n] = -np.sort(-r.random((n, CANDIDATES), dtype=np.float32), 1)
+        ids[i : i + n] = rng.integers(0, INDEX, (n, CANDIDATES))
+        scores[i : i + n] = -np.sort(-rng.random((n, CANDIDATES), dtype=np.float32), 1)
+    return ids, scores
+
+
+def inputs(queries: int) -> tuple:
+    "What `soft_labels` is given: ids, scores, classes and confidences of queries and index, both tables."
+    rng = np.random.default_rng(0)
+    classes = lambda n: np.minimum((CLASSES * rng.random((n, 3)) ** 3).astype(np.int32), CLASSES - 1)
+    conf = lambda n: -np.sort(-rng.random((n, 3), dtype=np.float32), 1)
+    ids, scores = rankings(queries, rng)
     qc, ic = classes(queries), classes(INDEX)
-    ic[ids[:, ::7][:, :40].ravel(), 0] = np.repeat(
-        qc[:, 0], 40
-    )  # as in a real ranking, many candidates are of the query's class
-    return (
-        ids,
-        scores,
-        qc,
-        conf(queries),
-        ic,
-        conf(INDEX),
-        r.random((3, 3)).astype(np.float32),
-        (0.2 * r.random((3, 3))).astype(np.float32),
-    )
+    some = ids[:, ::7][:, :40].ravel()  # as in a real ranking, many candidates are of the query's class
+    ic[some, 0] = np.repeat(qc[:, 0], 40)
+    boost = rng.random((3, 3)).astype(np.float32)
+    penalty = (0.2 * rng.random((3, 3))).astype(np.float32)
+    return ids, scores, qc, conf(queries), ic, conf(INDEX), boost, penalty
 
 
-def ours(ids, scores, qc, qp, ic, ip, g, h):
+def ours(ids, scores, qc, qp, ic, ip, g, h) -> tuple:
+    "Ids and scores of the best, by the library."
     from landmark_nb.core import Ranking
     from landmark_nb.search.rerank import soft_labels
 
@@ -48,11 +48,11 @@ def ours(ids, scores, qc, qp, ic, ip, g, h):
     return r.ids, r.scores
 
 
-def direct(ids, scores, qc, qp, ic, ip, g, h):
+def direct(ids, scores, qc, qp, ic, ip, g, h) -> tuple:
+    "Ids and scores of the best, by PyTorch, one pair of classes at a time."
     import torch
 
-    t = torch.from_numpy
-    ids, s, qc, qp, ic, ip = t(ids), t(scores).clone(), t(qc), t(qp), t(ic), t(ip)
+    ids, s, qc, qp, ic, ip = map(torch.from_numpy, (ids, scores.copy(), qc, qp, ic, ip))
     for k in range(3):
         c, p = ic[:, k][ids], ip[:, k][ids]
         for j in range(3):
@@ -62,27 +62,25 @@ def direct(ids, scores, qc, qp, ic, ip, g, h):
     return ids.gather(1, order).numpy(), s.numpy()
 
 
+def measure(how: str, queries: int) -> dict:
+    "Seconds, memory and a checksum of one way, in this process."
+    import numba
+    import torch
+
+    function, data = {"ours": ours, "direct": direct}[how], inputs(queries)
+    function(*(a[:64] if i < 4 else a for i, a in enumerate(data)))  # imports and compiles
+    before = resident_mb()
+    began = time.perf_counter()
+    _, scores = function(*data)
+    seconds = time.perf_counter() - began
+    sums = [float(a.sum(dtype=np.float64)) for a in (scores, scores[:, 0])]
+    threads = numba.get_num_threads() if how == "ours" else torch.get_num_threads()
+    return dict(seconds=round(seconds, 2), extra_mb=round(peak_mb() - before), threads=threads, check=sums)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
-        how, data = {"ours": ours, "direct": direct}[sys.argv[2]], inputs(int(sys.argv[3]))
-        import numba
-        import torch
-
-        how(*(a[:64] if i < 4 else a for i, a in enumerate(data)))  # imports and compiles
-        before = resident_mb()
-        t = time.perf_counter()
-        ids, s = how(*data)
-        t = time.perf_counter() - t
-        print(
-            json.dumps(
-                dict(
-                    seconds=round(t, 2),
-                    extra_mb=round(peak_mb() - before),
-                    threads=numba.get_num_threads() if how is ours else torch.get_num_threads(),
-                    check=[float(s.sum(dtype=np.float64)), float(s[:, 0].sum(dtype=np.float64))],
-                )
-            )
-        )
+        print(json.dumps(measure(sys.argv[2], int(sys.argv[3]))))
         raise SystemExit
     n = int(sys.argv[1]) if len(sys.argv) > 1 else QUERIES
     a, b = child(__file__, "one", "ours", n), child(__file__, "one", "direct", n)

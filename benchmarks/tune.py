@@ -1,39 +1,50 @@
-"""Trials a second: soft labels' eighteen knobs on 1,000 queries with 1,000 candidates each, against scoring every trial with `soft_labels` and `mean_ap`.
+"""Trials a second: soft labels' eighteen knobs on 1,000 queries with 1,000 candidates each.
 
-The same search (Optuna's CMA-ES with the same seed) over the same problem; only how a trial is scored differs.
+Against scoring every trial with `soft_labels` and `mean_ap`. The same search (Optuna's CMA-ES with the same
+seed) over the same problem; only how a trial is scored differs.
 """
 
 import time
+from dataclasses import fields
 
 import numpy as np
 from common import save
 
 from landmark_nb.core import Ranking
 from landmark_nb.search.metrics import mean_ap
-from landmark_nb.search.tune import SoftLabelConfig, SoftLabels, tune
+from landmark_nb.search.tune import SoftLabelConfig, SoftLabels, search_knobs, tune
 
 Q, CANDIDATES, INDEX, CLASSES = 1000, 1000, 50_000, 2000
+KNOBS = [f.name for f in fields(SoftLabelConfig)]
 
 
-def problem():
-    r = np.random.default_rng(0)
-    q, i = r.integers(0, CLASSES, Q), r.integers(0, CLASSES, INDEX)
+def candidates_of(asked: np.ndarray, shown: np.ndarray, r) -> np.ndarray:  # int64 [Q, CANDIDATES]
+    "For each query all photographs of its class, then others."
     ids = np.empty((Q, CANDIDATES), np.int64)
-    for row, t in zip(ids, q):
-        own = np.flatnonzero(i == t)
-        row[:] = np.concatenate([own, np.setdiff1d(r.permutation(INDEX)[: CANDIDATES + len(own)], own)])[
-            :CANDIDATES
-        ]
-    sim = 0.15 * (i[ids] == q[:, None]) + 0.6 * r.random(ids.shape)
+    for row, t in zip(ids, asked):
+        own = np.flatnonzero(shown == t)
+        others = np.setdiff1d(r.permutation(INDEX)[: CANDIDATES + len(own)], own)
+        row[:] = np.concatenate([own, others])[:CANDIDATES]
+    return ids
+
+
+def predictions(true: np.ndarray, r) -> tuple:
+    "Three classes each, the first right for seven of ten, and falling confidences."
+    c = r.integers(0, CLASSES, (len(true), 3))
+    c[:, 0] = np.where(r.random(len(true)) < 0.7, true, c[:, 0])
+    return c, -np.sort(-r.random((len(true), 3)), 1)
+
+
+def problem() -> SoftLabels:
+    "A search that is somewhat right, and a head that is right more often."
+    r = np.random.default_rng(0)
+    asked, shown = r.integers(0, CLASSES, Q), r.integers(0, CLASSES, INDEX)
+    ids = candidates_of(asked, shown, r)
+    sim = 0.15 * (shown[ids] == asked[:, None]) + 0.6 * r.random(ids.shape)
     order = np.argsort(-sim, 1)
-    ids, sim = np.take_along_axis(ids, order, 1), np.take_along_axis(sim, order, 1)
-
-    def predict(true):
-        c = r.integers(0, CLASSES, (len(true), 3))
-        c[:, 0] = np.where(r.random(len(true)) < 0.7, true, c[:, 0])
-        return c, -np.sort(-r.random((len(true), 3)), 1)
-
-    return SoftLabels(Ranking(ids, sim), *predict(q), *predict(i), [np.flatnonzero(i == t) for t in q])
+    ranking = Ranking(np.take_along_axis(ids, order, 1), np.take_along_axis(sim, order, 1))
+    labels = *predictions(asked, r), *predictions(shown, r)
+    return SoftLabels(ranking, *labels, [np.flatnonzero(shown == t) for t in asked])
 
 
 class Slow:
@@ -41,57 +52,47 @@ class Slow:
 
     name, Config, metric = "soft_labels", SoftLabelConfig, "mAP@100"
 
-    def __init__(self, p):
-        self.p, self.right = (
-            p,
-            {
-                q: set(p.ranking.ids[q][p.right[q]].tolist())
-                | {-2 - x for x in range(int(p.n_rel[q] - p.right[q].sum()))}
-                for q in range(len(p))
-            },
-        )
+    def __init__(self, p: SoftLabels):
+        self.p, self.solution = p, {q: set(right.tolist()) for q, right in enumerate(p.positives)}
 
     def __len__(self):
         return len(self.p)
 
-    def score(self, cfg, rows=None):
-        got = self.p.apply(cfg).ids
-        rows = range(len(self.p)) if rows is None else rows
-        return mean_ap({int(q): got[q].tolist() for q in rows}, {int(q): self.right[int(q)] for q in rows})
+    def score(self, cfg, rows=None) -> float:
+        "mAP@100 over some of the queries."
+        found = self.p.apply(cfg).ids
+        rows = range(len(self.p)) if rows is None else [int(q) for q in rows]
+        return mean_ap({q: found[q].tolist() for q in rows}, {q: self.solution[q] for q in rows})
+
+
+def trials_a_second(problem, starts: list, n: int) -> float:
+    "Of a search over all queries."
+    began = time.perf_counter()
+    search_knobs(problem, np.arange(Q), n, 0, starts, KNOBS)
+    return n / (time.perf_counter() - began)
+
+
+def score_seconds(problem, cfg, n: int = 20) -> float:
+    "Of one score, the mean of n."
+    began = time.perf_counter()
+    for _ in range(n):
+        problem.score(cfg)
+    return (time.perf_counter() - began) / n
 
 
 if __name__ == "__main__":
     p = problem()
-    slow = Slow(p)
-    cfg = SoftLabelConfig(boost_1_1=0.3, penalty_1_1=0.1)
+    slow, cfg = Slow(p), SoftLabelConfig(boost_1_1=0.3, penalty_1_1=0.1)
     assert abs(p.score(cfg) - slow.score(cfg)) < 1e-6
-
-    def trials(problem, n):
-        t = time.perf_counter()
-        found = tune(problem, n, held_out=np.arange(Q) % 2 == 1)
-        return n / (time.perf_counter() - t), found
-
-    def full(problem, n):
-        "All thousand queries: the search alone."
-        from landmark_nb.search.tune import _search
-
-        t = time.perf_counter()
-        _search(
-            problem, np.arange(Q), n, 0, problem.starts, list(SoftLabelConfig.__dataclass_fields__), False
-        )
-        return n / (time.perf_counter() - t)
-
-    full(p, 20)
-    ours, theirs = full(p, 300), full(slow, 30)
-    t = time.perf_counter()
-    [p.score(cfg) for _ in range(20)]
-    one = (time.perf_counter() - t) / 20
-    _, found = trials(p, 300)
+    trials_a_second(p, p.starts, 20)  # compiles
+    ours, theirs = trials_a_second(p, p.starts, 300), trials_a_second(slow, p.starts, 30)
+    one = score_seconds(p, cfg)
+    found = tune(p, 300, held_out=np.arange(Q) % 2 == 1)
     save(
         "tune",
         queries=Q,
         candidates=CANDIDATES,
-        knobs=18,
+        knobs=len(KNOBS),
         trials_a_second=round(ours, 1),
         public_functions_trials_a_second=round(theirs, 1),
         ratio=round(ours / theirs, 1),
