@@ -468,6 +468,7 @@ def run(
         return run_on_machines(recipe, folder, progress)
     began = time.perf_counter()
     data = recipe.prepare(workers, test=workers.first)
+    recipe.total_steps(data)  # raises for a plan that the data cannot fill, before anything is written
     if not workers.first:
         workers.barrier()
         fit(recipe, data, folder, False, workers)
