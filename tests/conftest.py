@@ -34,10 +34,8 @@ def smoke_run(tmp_path_factory):
     from landmark_nb.experiments import configure, run
 
     d = tmp_path_factory.mktemp("smoke")
-    return run(
-        configure(data="smoke", out=str(d / "run"), worlds=str(d / "worlds"), device="cpu", loader_workers=0),
-        progress=False,
-    )
+    places = dict(out=str(d / "run"), worlds=str(d / "worlds"))
+    return run(configure(data="smoke", **places, device="cpu", loader_workers=0), progress=False)
 
 
 @pytest.fixture(scope="session")

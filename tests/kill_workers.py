@@ -15,8 +15,8 @@ PHASES = ("local steps", "average", "checkpoint")
 
 def worker(settings: dict, plan: dict):
     "`train_worker` that dies once, where the plan says."
-    from landmark_nb import experiments
-    from landmark_nb.train import dcosplace, loop, workers
+    from landmark_nb.runs.recipe import train_worker
+    from landmark_nb.train import checkpoint, dcosplace, workers
 
     count, did = 0, Path(settings["out"]) / "killed"
 
@@ -41,14 +41,14 @@ def worker(settings: dict, plan: dict):
 
     dcosplace.head_step = watched(dcosplace.head_step, "local steps")
     workers.Workers.sum_ = watched(workers.Workers.sum_, "average")
-    loop.save_tensors = watched(loop.save_tensors, "checkpoint")
-    experiments.train_worker(settings)
+    checkpoint.save_tensors = watched(checkpoint.save_tensors, "checkpoint")
+    train_worker(settings, "landmark_nb.recipes.places.recipes")
 
 
 def final(folder):
     from safetensors.torch import load_file
 
-    from landmark_nb.train.loop import latest_checkpoint
+    from landmark_nb.train.checkpoint import latest_checkpoint
 
     c = latest_checkpoint(Path(folder) / "checkpoints")
     return c.name, {f.name: load_file(f) for f in c.glob("*.safetensors")} | {
@@ -88,15 +88,16 @@ SETTINGS = dict(
 def main(folder, runs):
     import kill_workers  # by this name, so that workers can import it
 
-    from landmark_nb.experiments import configure, prepare, to_flat
+    from landmark_nb.config import to_flat
+    from landmark_nb.experiments import configure
+    from landmark_nb.runs.folder import RunFolder
     from landmark_nb.train.launch import launch
-    from landmark_nb.train.loop import RunFolder
 
     folder = Path(folder)
 
     def one(name, plan):
         recipe = configure(**SETTINGS, out=str(folder / name), worlds=str(folder / "worlds"))
-        prepare(recipe)
+        recipe.prepare()
         run = RunFolder(recipe.run.out, to_flat(recipe))
         run.start()
         launch(kill_workers.worker, (to_flat(recipe), plan), recipe.run.out, 2, restarts=5)

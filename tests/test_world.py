@@ -23,7 +23,7 @@ def test_same_bits_everywhere():
         h.update(draw_views(cfg, city, p).tobytes())
     h.update("\n".join(file_names(car) + file_names(people)).encode())
     assert h.hexdigest()[:20] == GOLDEN, (
-        "if the drawing was changed on purpose, raise data.world.VERSION and this hash"
+        "if the drawing was changed on purpose, raise data.drawn.city.VERSION and this hash"
     )
 
 
