@@ -18,7 +18,7 @@ from train_step import BATCH, SETTINGS, make, plain_step, setting
 from landmark_nb.core import rng
 from landmark_nb.data.augment import augment
 from landmark_nb.data.loaders import batches
-from landmark_nb.train.loop import train_step
+from landmark_nb.train.state import train_step
 
 WORKERS = 1
 ROUNDS = 3  # of either, in turn, so that a noisy machine is noisy for both
