@@ -14,7 +14,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools.pages import PageError, Site, commonmark, directives, results
+from tools.markdown import PageError, commonmark, results
+from tools.pages import Site, directives
 from tools.site import build, leaves
 
 HEAD = "# A title\n\n> What it is about."
@@ -96,12 +97,9 @@ def test_an_explorer_needs_its_picture(tmp_path):
 
 
 def test_mathematics_outside_code_only(tmp_path):
-    page = page_of(
-        tmp_path,
-        new_markdown_cell(
-            "Half: $\\frac12$, a shell's `$A $B`, 5 $ and 6 $.\n\n```\nsrun -N $SLURM_NNODES -p $B\n```\n\n$$a_i * b_i * c$$"
-        ),
-    )
+    prose = "Half: $\\frac12$, a shell's `$A $B`, 5 $ and 6 $."
+    shell = "```\nsrun -N $SLURM_NNODES -p $B\n```"
+    page = page_of(tmp_path, new_markdown_cell(f"{prose}\n\n{shell}\n\n$$a_i * b_i * c$$"))
     assert (
         page.count("<math") == 2
         and "`$A $B`" in page
@@ -176,6 +174,46 @@ class Pool:
     )
 
 
+def test_settings_of_a_class(tmp_path):
+    source = """#| export
+class C(Config):
+    "Settings."
+
+    loss: Chosen = choose(LOSSES, "cosface", "of a batch", free=True)
+    scale: float = knob(30.0, "of cosines", 0, 100)
+    drawn: ClassVar[dict] = {}"""
+    page = page_of(tmp_path, new_code_cell("#| default_exp a"), new_code_cell(source))
+    assert "C(loss='cosface', scale=30.0)" in page
+    assert "| `loss` | `Chosen` | `'cosface'` | of a batch |" in page
+    assert "| `scale` | `float` | `30.0` | of cosines (from 0 to 100) |" in page
+
+
+def test_modules_of_one_last_name_and_fronts(tmp_path):
+    for name, cells in {
+        "places/00_data": ["#| default_exp places.data", "#| export\ndef read(): ..."],
+        "landmark/00_data": [
+            "#| default_exp landmark.data",
+            "#| export\ndef read(): ...\ndef deal(): ...",
+        ],
+        "landmark/09_all": ["#| default_exp landmark.__init__"],
+    }.items():
+        file = tmp_path / f"nbs/{name}.ipynb"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cells = [new_markdown_cell(HEAD), *map(new_code_cell, cells)]
+        nbformat.write(new_notebook(cells=cells), file)
+    page = page_of(
+        tmp_path,
+        new_markdown_cell(
+            "`read`, `data.read`, `places.data.read`, `deal`, `data.deal`, `landmark_nb.landmark`"
+        ),
+    )
+    assert "`read`, `data.read`, [`places.data.read`](places/data.md#places.data.read)" in page
+    to = "landmark/data.md#landmark.data.deal"
+    assert f"[`deal`]({to}), [`data.deal`]({to}), [`landmark_nb.landmark`](landmark/all.md)" in page
+    site = Site(tmp_path, tmp_path / "out", {})
+    assert "\n# landmark\n" in site.convert(next(nb for nb in site.notebooks if nb.path.stem == "09_all"))
+
+
 def test_small_things():
     assert directives("#| export\n#| eval:false\nx = 1\n#| no") == ({"export", "eval: false"}, "x = 1\n#| no")
     assert (
@@ -194,19 +232,14 @@ def test_small_things():
 
 
 def test_a_failing_notebook_is_named_and_the_rest_is_kept(project, tmp_path):
+    note = "with open('../runs.txt', 'a') as f: f.write('x')"
+    source = f"from pathlib import Path\n{note}\nprint(6 * 7, Path.cwd().name)"
     go = project(
-        good=[
-            new_code_cell(
-                "from pathlib import Path\nwith open('../runs.txt', 'a') as f: f.write('x')\nprint(6 * 7, Path.cwd().name)"
-            ),
-            new_code_cell("#| eval: false\n1 / 0"),
-        ],
+        good=[new_code_cell(source), new_code_cell("#| eval: false\n1 / 0")],
         bad=[new_code_cell("ok = 1"), new_code_cell("int('seven')")],
     )
-    with pytest.raises(
-        PageError,
-        match=r"(?s)1 of 2 notebooks failed.*nbs/bad.ipynb, cell 2: ValueError: invalid literal.*int\('seven'\)",
-    ):
+    words = r"1 of 2 notebooks failed.*nbs/bad.ipynb, cell 2: ValueError: invalid literal.*int\('seven'\)"
+    with pytest.raises(PageError, match=f"(?s){words}"):
         go()
     (tmp_path / "p/nbs/bad.ipynb").unlink()
     out = go(draft=True)
@@ -245,11 +278,10 @@ def test_every_notebook_has_its_page_and_no_link_is_broken(root, site):
     nav = leaves(yaml.safe_load((root / "mkdocs.yml").read_text())["nav"])
     assert len(nav) == len(set(nav)) and all((site / p).with_suffix(".html").is_file() for p in nav)
     pages = {p: Links(p.read_text(encoding="utf-8")) for p in site.rglob("*.html") if p.name != "404.html"}
-    assert len(pages) == len(nav) > 60
+    assert len(pages) == len(nav) > 100
     for page, links in pages.items():
-        assert not [l for l in links.loads if re.match(r"(https?:)?//", l)], (
-            f"{page.relative_to(site)} loads from another host"
-        )
+        others = [link for link in links.loads if re.match(r"(https?:)?//", link)]
+        assert not others, f"{page.relative_to(site)} loads from another host"
         for link in links.to:
             if re.match(r"[a-z]+:|//", link):
                 continue
@@ -313,14 +345,10 @@ def test_as_a_reader_finds_it(browser, served, artefacts):
 
 
 def test_figures_in_light_and_dark(browser, project, artefacts):
-    go = project(
-        a=[
-            new_code_cell(
-                "import plotly.graph_objects as go\ngo.Figure(go.Scatter(x=[1, 2], y=[3, 4]), layout=dict(paper_bgcolor='#ffffff', font=dict(color='#1d2733')))"
-            )
-        ],
-        b=["no figure"],
-    )
+    layout = "dict(paper_bgcolor='#ffffff', font=dict(color='#1d2733'))"
+    figure = f"go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), layout={layout})"
+    cell = new_code_cell(f"import plotly.graph_objects as go\n{figure}")
+    go = project(a=[cell], b=["no figure"])
     out = go()
     page, asked, errors = browser.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url))
@@ -329,12 +357,14 @@ def test_figures_in_light_and_dark(browser, project, artefacts):
     assert not [u for u in asked if "plotly" in u], "pages without a figure do not load plotly"
     page.goto((out / "a.html").as_uri())
     page.wait_for_selector(".nb-figure .main-svg")
-    paper = lambda: page.evaluate(
-        "(l => [l.paper_bgcolor, l.plot_bgcolor, l.font.color])(document.querySelector('.nb-plot')._fullLayout)"
-    )
+    plot = "document.querySelector('.nb-plot')._fullLayout"
+
+    def paper():
+        return page.evaluate(f"(l => [l.paper_bgcolor, l.plot_bgcolor, l.font.color])({plot})")
+
     assert paper()[2] == "#1d2733"
     page.locator("label[title=Dark]").click()
-    page.wait_for_function("document.querySelector('.nb-plot')._fullLayout.font.color != '#1d2733'")
+    page.wait_for_function(f"{plot}.font.color != '#1d2733'")
     assert paper() == ["rgba(0,0,0,0)", "rgba(0,0,0,0)", "#dbe3ec"]
     page.screenshot(path=artefacts / "site-figure-dark.png")
     assert [u for u in asked if not u.startswith(("file:", "data:", "blob:"))] == [] and errors == []

@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb: `python tools/readme.py`, or `--check` to only compare.
+"""README.md from nbs/index.ipynb: `python -m tools.readme`, or `--check` to only compare.
 
 nbdev's own `nbdev_readme` needs Quarto, which many machines do not have; this needs nothing.
 """
@@ -7,23 +7,29 @@ import json
 import sys
 from pathlib import Path
 
-root = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def render() -> str:
-    out = ["<!-- made from nbs/index.ipynb by tools/readme.py; edit that -->"]
-    for cell in json.loads((root / "nbs/index.ipynb").read_text(encoding="utf-8"))["cells"]:
-        text = "".join(cell["source"])
+    "The text of README.md."
+    notebook = json.loads((ROOT / "nbs/index.ipynb").read_text(encoding="utf-8"))
+    parts = ["<!-- made from nbs/index.ipynb by tools/readme.py; edit that -->"]
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            out.append(text)
-        elif cell["cell_type"] == "code" and not text.startswith(("#| hide", "#| exec")):
-            out.append(f"```python\n{text}\n```")
-    return "\n\n".join(out) + "\n"
+            parts.append(source)
+        elif cell["cell_type"] == "code" and not source.startswith(("#| hide", "#| exec")):
+            parts.append(f"```python\n{source}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
-if __name__ == "__main__":
-    target = root / "README.md"
+def main():
+    target = ROOT / "README.md"
     if "--check" not in sys.argv:
         target.write_text(render(), encoding="utf-8")
     elif not target.exists() or target.read_text(encoding="utf-8") != render():
         sys.exit("README.md does not match nbs/index.ipynb: run `make export` and commit")
+
+
+if __name__ == "__main__":
+    main()

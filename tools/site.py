@@ -5,29 +5,23 @@
     --draft         pages that the navigation names and pictures may be missing, and links broken
     --out FOLDER    instead of _site/
 
-What is in the navigation, and in which order, stands in mkdocs.yml. Executed notebooks are kept in `_proc/_executed/`
-(nbdev_docs owns `_proc`, and Quarto leaves folders with an underscore alone) until a notebook, the library or the
-results that notebooks read change.
+What is in the navigation, and in which order, stands in mkdocs.yml. Executed notebooks are kept in
+`_proc/_executed/` (nbdev_docs owns `_proc`, and Quarto leaves folders with an underscore alone) until a
+notebook, the library or the results that notebooks read change.
 """
 
 import argparse
-import asyncio
-import configparser
-import hashlib
-import json
 import logging
-import os
 import re
 import shutil
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
-
-from tools.pages import ANSI, Notebook, PageError, Site, directives
+from tools.execute import execute_all
+from tools.markdown import PageError
+from tools.pages import Site
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {
@@ -35,131 +29,17 @@ DOCUMENTS = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-TIMEOUT, WORKERS = 600, 2
 
 
-# Running
+# The navigation
 
 
-def fingerprint(nb: Notebook) -> str:
-    "Of all that a notebook's outputs follow from: its cells, the library, and the results that it may read."
-    files = [
-        *sorted((nb.root / "landmark_nb").rglob("*.py")),
-        *sorted(nb.path.parent.glob("*.json")),
-        *sorted((nb.root / "benchmarks/results").glob("*.json")),
-    ]
-    h = hashlib.sha256(json.dumps([[c.cell_type, c.source] for c in nb.cells]).encode())
-    for f in files:
-        h.update(f"{f.relative_to(nb.root)}\0".encode() + f.read_bytes())
-    return h.hexdigest()
-
-
-def left_out(root: Path) -> set:
-    "Directives of cells that are shown but not run: nbdev's, and those that tests leave out."
-    cfg = configparser.ConfigParser(delimiters=["="], interpolation=None)
-    cfg.read(root / "settings.ini")
-    return {"eval: false"} | set(cfg.get("DEFAULT", "tst_flags", fallback="").split())
-
-
-async def execute(nb: Notebook, skip: set, sockets: str):
-    "The notebook with outputs, run in its own folder in a process of its own. Raises `PageError` naming cell and error."
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-    from traitlets.config import Config
-
-    run, at = nbformat.read(nb.path, 4), [0]
-    for c in run.cells:
-        if c.cell_type == "code" and directives(c.source)[0] & skip:
-            c.metadata.setdefault("tags", []).append("skip-execution")
-
-    def note(cell, cell_index):
-        at[0] = cell_index
-
-    client = NotebookClient(
-        run,
-        coalesce_streams=True,
-        config=Config(KernelManager=dict(transport="ipc", ip=f"{sockets}/k")),
-        timeout=TIMEOUT,
-        kernel_name="python3",
-        skip_cells_with_tag="skip-execution",
-        resources=dict(metadata=dict(path=str(nb.path.parent))),
-        on_cell_start=note,
-    )
-    env = os.environ | dict(
-        OMP_NUM_THREADS="1",
-        HF_HUB_OFFLINE="1",
-        PYTHONPATH=os.pathsep.join(filter(None, [str(nb.root), os.environ.get("PYTHONPATH")])),
-    )
-    try:
-        await client.async_execute(env=env)
-    except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as e:
-        why = (
-            str(e)
-            if type(e) is RuntimeError
-            else f"{e.ename}: {ANSI.sub('', e.evalue)}"
-            if isinstance(e, CellExecutionError)
-            else f"no answer after {TIMEOUT} s"
-            if isinstance(e, CellTimeoutError)
-            else "its process died"
-        )
-        cell = directives(run.cells[at[0]].source)[1]
-        raise PageError(
-            f"{nb.rel}, cell {at[0]}: {why}\n" + "\n".join("    | " + l for l in cell.splitlines()[:12])
-        ) from e
-    for c in run.cells:
-        c.metadata.pop("execution", None)
-    return run
-
-
-async def execute_all(notebooks: list, cache: Path, say=print) -> dict:
-    "Executed notebooks by path, from the cache where nothing has changed. All are tried; then the failed ones are named."
-    done, todo, failed, began = {}, [], [], time.monotonic()
-    for nb in notebooks:
-        file, key = cache / nb.rel, fingerprint(nb)
-        kept = nbformat.read(file, 4) if file.is_file() else None
-        if kept and kept.metadata.get("site_key") == key:
-            done[nb.rel] = kept
-        else:
-            todo.append((nb, file, key))
-    if done:
-        say(f"{len(done)} notebooks as they were")
-    gate, skip, finished = asyncio.Semaphore(WORKERS), left_out(notebooks[0].root) if notebooks else set(), 0
-
-    async def one(nb, file, key):
-        nonlocal finished
-        async with gate:
-            start = time.monotonic()
-            try:
-                with tempfile.TemporaryDirectory() as sockets:
-                    run = await execute(nb, skip, sockets)  # no port that others could read
-                run.metadata["site_key"] = key
-                file.parent.mkdir(parents=True, exist_ok=True)
-                nbformat.write(run, part := file.with_suffix(f".{os.getpid()}"))
-                part.replace(file)
-                done[nb.rel], word = run, ""
-            except PageError as e:
-                failed.append(str(e))
-                word = "FAILED "
-        finished += 1
-        pace = finished / (time.monotonic() - began)
-        say(
-            f"{finished:3}/{len(todo)} {word}{nb.rel} {time.monotonic() - start:.0f} s; {60 * pace:.1f} notebooks a minute, {(len(todo) - finished) / pace / 60:.0f} min left"
-        )
-
-    await asyncio.gather(*(one(*t) for t in todo))
-    if failed:
-        raise PageError(f"{len(failed)} of {len(notebooks)} notebooks failed:\n\n" + "\n\n".join(failed))
-    return done
-
-
-# Building
-
-
-def leaves(nav) -> list:
+def leaves(nav) -> list[str]:
     "Pages of a navigation, in its order."
     if isinstance(nav, str):
         return [nav]
-    return [p for item in (nav.values() if isinstance(nav, dict) else nav) for p in leaves(item)]
+    items = nav.values() if isinstance(nav, dict) else nav
+    return [page for item in items for page in leaves(item)]
 
 
 def without(nav, missing: set):
@@ -167,90 +47,71 @@ def without(nav, missing: set):
     if isinstance(nav, str):
         return None if nav in missing else nav
     if isinstance(nav, dict):
-        return {k: v for k, w in nav.items() if (v := without(w, missing))} or None
-    return [v for w in nav if (v := without(w, missing))]
+        kept = {title: without(part, missing) for title, part in nav.items()}
+        return {title: part for title, part in kept.items() if part} or None
+    return [part for item in nav if (part := without(item, missing))]
 
 
-def build(
-    root: Path = ROOT,
-    out: Path | None = None,
-    source: Path | None = None,
-    execute: bool = True,
-    only: str = "",
-    draft: bool = False,
-    say=print,
-) -> Path:
-    "Build the site. Raises `PageError` naming the page and what is wrong with it."
-    from mkdocs.commands.build import build as mkdocs_build
-    from mkdocs.config import load_config
-    from mkdocs.exceptions import Abort
-    from mkdocs.plugins import BasePlugin
+def check_navigation(site: Site, nav: list, say: Callable) -> set[str]:
+    """The pages that the navigation names and that do not exist.
 
-    out, source = Path(out or root / "_site"), Path(source or root / "site_src")
-    shutil.rmtree(source, ignore_errors=True)
-    source.mkdir(parents=True, exist_ok=True)
-    site = Site(root, source, {k: v for k, v in DOCUMENTS.items() if (root / k).is_file()}, draft)
-    cfg = load_config(str(root / "mkdocs.yml"), docs_dir=str(source), site_dir=str(out), strict=not draft)
-    there, named = (
-        {nb.page for nb in site.notebooks} | set(site.documents.values()) | {"api.md"},
-        set(leaves(cfg.nav)),
-    )
-    lost, gone = sorted(nb.rel for nb in site.notebooks if nb.page not in named), sorted(named - there)
-    for what, these in (
-        ("these notebooks are not in the navigation of mkdocs.yml: ", lost),
-        ("mkdocs.yml names pages that do not exist: ", gone),
-    ):
-        if these and not draft:
-            raise PageError(what + ", ".join(these))
-        if these:
-            say(what + ", ".join(these))
-    cfg.nav = without(cfg.nav, set(gone))
+    Raises `PageError` for them, and for notebooks that it does not name; a draft only says so.
+    """
+    known = {nb.page for nb in site.notebooks} | set(site.documents.values()) | {"api.md"}
+    named = set(leaves(nav))
+    lost = sorted(nb.rel for nb in site.notebooks if nb.page not in named)
+    gone = sorted(named - known)
+    wrong = []
+    if lost:
+        wrong.append(f"these notebooks are not in the navigation of mkdocs.yml: {', '.join(lost)}")
+    if gone:
+        wrong.append(f"mkdocs.yml names pages that do not exist: {', '.join(gone)}")
+    if wrong and not site.draft:
+        raise PageError("\n".join(wrong))
+    for words in wrong:
+        say(words)
+    return set(gone)
 
-    ran, bad = {}, []
-    if execute:
-        with ThreadPoolExecutor(1) as own:  # a loop of its own, also where the caller has one
-            ran = own.submit(
-                asyncio.run,
-                execute_all(
-                    [nb for nb in site.notebooks if re.search(only, nb.rel)], root / "_proc/_executed", say
-                ),
-            ).result()
-    pages = {nb.page: (lambda nb=nb: site.convert(nb, ran.get(nb.rel))) for nb in site.notebooks} | {
-        to: (lambda rel=rel: site.file(rel)) for rel, to in site.documents.items()
-    }
-    for page, make in (pages | {"benchmarks.md": site.benchmarks, "api.md": site.overview}).items():
-        if page == "benchmarks.md" and page not in pages:
-            continue
+
+# Building
+
+
+def makers(site: Site, ran: dict) -> dict[str, Callable]:
+    "Page -> what makes its Markdown; `ran`: executed notebooks by path."
+
+    def notebook(nb) -> Callable:
+        return lambda: site.convert(nb, ran.get(nb.rel))
+
+    def document(rel: str) -> Callable:
+        return lambda: site.file(rel)
+
+    pages = {nb.page: notebook(nb) for nb in site.notebooks}
+    pages |= {page: document(rel) for rel, page in site.documents.items()}
+    if "benchmarks.md" in pages:
+        pages["benchmarks.md"] = site.benchmarks
+    return pages | {"api.md": site.overview}
+
+
+def write_pages(pages: dict[str, Callable], source: Path):
+    "Write all pages. Raises `PageError` naming everything that is wrong, not only the first."
+    wrong = []
+    for page, make in pages.items():
         (source / page).parent.mkdir(parents=True, exist_ok=True)
         try:
             (source / page).write_text(make(), encoding="utf-8")
         except PageError as e:
-            bad.append(str(e))
-    if bad:
-        raise PageError("\n".join(bad))
-    assets = source / "assets"
-    shutil.copytree(root / "tools/site", assets, dirs_exist_ok=True)
+            wrong.append(str(e))
+    if wrong:
+        raise PageError("\n".join(wrong))
+
+
+def write_assets(root: Path, source: Path):
+    "Styles and scripts, so that no page asks another host for them."
     from plotly.offline import get_plotlyjs
 
+    assets = source / "assets"
+    shutil.copytree(root / "tools/site", assets, dirs_exist_ok=True)
     (assets / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-
-    class Outputs(BasePlugin):
-        def on_page_content(self, html, page, **_):
-            return site.fill(html, page.file.src_uri)
-
-    cfg.plugins["outputs"] = Outputs()
-    warned = Warned()
-    log = logging.getLogger("mkdocs")
-    log.addHandler(warned)
-    try:
-        mkdocs_build(cfg)
-    except Abort as e:
-        raise PageError("\n".join(warned.said) or str(e)) from e
-    finally:
-        log.removeHandler(warned)
-    for w in warned.said:
-        say("warning: " + w)
-    return out
 
 
 class Warned(logging.Handler):
@@ -258,10 +119,60 @@ class Warned(logging.Handler):
 
     def __init__(self):
         super().__init__(logging.WARNING)
-        self.said = []
+        self.messages = []
 
     def emit(self, record):
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
+
+
+def render(cfg, site: Site, say: Callable):
+    "Let mkdocs make HTML of the pages, and put the outputs in. Raises `PageError` with all that it warns of."
+    from mkdocs.commands.build import build as mkdocs_build
+    from mkdocs.exceptions import Abort
+    from mkdocs.plugins import BasePlugin
+
+    class PutOutputs(BasePlugin):
+        def on_page_content(self, html, page, **_):
+            return site.fill(html, page.file.src_uri)
+
+    cfg.plugins["outputs"] = PutOutputs()
+    warned, log = Warned(), logging.getLogger("mkdocs")
+    log.addHandler(warned)
+    try:
+        mkdocs_build(cfg)
+    except Abort as e:
+        raise PageError("\n".join(warned.messages) or str(e)) from e
+    finally:
+        log.removeHandler(warned)
+    for message in warned.messages:
+        say(f"warning: {message}")
+
+
+def build(
+    root: Path = ROOT,  # of the project
+    out: Path | None = None,  # folder of the site; by default _site
+    source: Path | None = None,  # folder of its Markdown; by default site_src
+    execute: bool = True,  # run the notebooks
+    only: str = "",  # pattern of the paths of those that are run
+    draft: bool = False,  # pages and pictures may be missing, and links broken
+    say: Callable = print,
+) -> Path:  # out
+    "Build the site. Raises `PageError` naming the page and what is wrong with it."
+    from mkdocs.config import load_config
+
+    out, source = Path(out or root / "_site"), Path(source or root / "site_src")
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True, exist_ok=True)
+    documents = {file: page for file, page in DOCUMENTS.items() if (root / file).is_file()}
+    site = Site(root, source, documents, draft)
+    cfg = load_config(str(root / "mkdocs.yml"), docs_dir=str(source), site_dir=str(out), strict=not draft)
+    cfg.nav = without(cfg.nav, check_navigation(site, cfg.nav, say))
+    wanted = [nb for nb in site.notebooks if re.search(only, nb.rel)] if execute else []
+    ran = execute_all(wanted, root / "_proc/_executed", say)
+    write_pages(makers(site, ran), source)
+    write_assets(root, source)
+    render(cfg, site, say)
+    return out
 
 
 def main():
