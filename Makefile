@@ -13,6 +13,7 @@ help:
 	@echo "make test    every check: notebooks, tests, command lines"
 	@echo "make lab     open JupyterLab at the tutorials"
 	@echo "make apps    serve the explorers without their code, on this machine alone (APPS=folder for your own notebooks)"
+	@echo "make hooks   git hooks: notebooks are clean and formatted, merges readable"
 	@echo "make bench   the benchmarks"
 	@echo "make docs    the documentation site, from the notebooks as they run here, in _site/"
 	@echo "make clean   remove what the commands above made, but for .venv"
@@ -50,8 +51,12 @@ apps: setup
 pictures: setup
 	PICTURES=docs/widgets REQUIRE_BROWSER=1 python -m pytest -q tests/test_explorers.py
 
+# nbdev's hooks (clean notebooks, readable merges), and one that checks what is staged
+HOOK = $(shell git rev-parse --git-path hooks)/pre-commit
 hooks: setup
 	nbdev_install_hooks
+	@test -L "$(HOOK)" -o ! -e "$(HOOK)" || { echo "error: $(HOOK) is there already; let it call tools/pre-commit"; exit 1; }
+	ln -sf "$(CURDIR)/tools/pre-commit" "$(HOOK)"
 
 export: setup
 	nbdev_export && nbdev_clean && python -m tools.readme

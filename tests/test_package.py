@@ -1,99 +1,298 @@
-"The package as a whole: its layers, its imports, what a wheel holds."
+"The package as a whole: its layers, its imports, its names, what a wheel holds."
 
 import ast
 import json
 import subprocess
 import sys
 import zipfile
+from itertools import product
 
 import pytest
 
-ALLOWED = {  # a package may import these
-    "core": set(),
-    "config": {"core"},
-    "images": {"core"},
-    "data": {"core", "config", "images", "data"},
-    "models": {"core", "config", "images", "models"},
-    "search": {"core", "config", "images", "search", "models"},
-    "train": {"core", "config", "images", "data", "models", "search", "train"},
-    "viz": {"core", "config", "images", "data", "search", "viz"},
-    "runs": {"core", "config", "search", "train"},
-    "challenge": {"core", "config", "images", "data", "models", "search", "train", "viz", "runs"},
-    "experiments": {
-        "core",
-        "config",
-        "images",
-        "data",
-        "models",
-        "search",
-        "train",
-        "viz",
-        "runs",
-        "challenge",
-    },
-    "compare": {"core", "train", "viz", "experiments"},
-    "explore": {"core", "config", "data", "models", "search", "viz", "runs", "challenge", "experiments"},
-    "train.__main__": {"experiments", "train"},  # the command line, not a part of the trainers
+# Layers from the bottom up, and which of those below each one imports: no arrow less, and none more.
+# A module belongs to the longest name that it begins with.
+LAYERS = {
+    "core": "",
+    "config": "",
+    "images": "",
+    "log": "core",
+    "data": "core config images",
+    "data.drawn": "core",
+    "models": "core config",
+    "search": "core config images models",
+    "train": "core config data models",
+    "viz": "core config images data search",
+    "runs": "core config log data search train viz",
+    "challenge": "core config log data data.drawn models search train runs",
+    "recipes": "core config images log data data.drawn models search train viz runs challenge",
+    "experiments": "core data models search train runs recipes",
+    "compare": "core config log viz experiments",
+    "explore": "log data models search viz runs challenge recipes experiments",
+    "__main__": "config log data models search train runs recipes experiments",
+}
+# The same within data, a row a layer: what names and folders say, what is right, groups, batches, layouts of
+# folders, and what is read by them.
+DATA = [
+    ("names", "manifest"),
+    ("positives", "streams"),
+    ("partition", "samplers", "augment"),
+    ("loaders",),
+    ("layouts",),
+    ("landmarks", "shards", "places"),
+]
+# Arrows that are allowed to these modules alone.
+ONLY = {
+    ("search", "models"): {"search.extract"},  # a store is named by the model that made it
+    ("challenge", "data.drawn"): {"challenge.data"},
+    ("recipes", "data.drawn"): {"recipes.places.data"},
+    ("challenge", "runs"): {"challenge.data"},  # where drawn data lie by default
 }
 
 
-def imports(root):
-    "Module -> the modules of the package that it imports, at the top or inside a function."
-    out = {}
-    for f in (root / "landmark_nb").rglob("*.py"):
-        if f.name.startswith("_"):
-            continue
-        name = ".".join(f.relative_to(root / "landmark_nb").with_suffix("").parts)
-        found = set()
-        for node in ast.walk(ast.parse(f.read_text())):
-            if not isinstance(node, ast.ImportFrom):
-                continue
-            if node.level:
-                base = ("landmark_nb." + name).split(".")[: -node.level]
-                full = ".".join(base + ([node.module] if node.module else []))
-                if full.startswith("landmark_nb."):
-                    found.add(full.removeprefix("landmark_nb."))
-                elif full == "landmark_nb":
-                    found |= {a.name for a in node.names if a.name != "__version__"}
-            elif (node.module or "").startswith("landmark_nb."):
-                found.add(node.module.removeprefix("landmark_nb."))
-        out[name] = found
-    return out
+# What imports what
 
 
-def test_arrows_point_down(root):
-    graph = imports(root)
-    assert len(graph) > 15
+def module_files(root) -> dict:
+    "Module -> its file; a package's front by the package's name. Fronts without an import are left out."
+    found = {}
+    for file in sorted((root / "landmark_nb").rglob("*.py")):
+        parts = file.relative_to(root / "landmark_nb").with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        if parts and parts[-1] != "_modidx" and "import" in file.read_text():
+            found[".".join(parts)] = file
+    return found
+
+
+def absolute(node: ast.ImportFrom, module: str, is_front: bool) -> str:
+    "The full name of what is imported from."
+    if not node.level:
+        return node.module or ""
+    base = f"landmark_nb.{module}".split(".")
+    up = node.level - is_front
+    return ".".join(base[: len(base) - up] + [node.module] * bool(node.module))
+
+
+def imports_of(module: str, tree: ast.AST, known, is_front: bool = False) -> set:
+    "The modules of the package that a module imports, at the top or inside a function."
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("landmark_nb.") for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute(node, module, is_front).removeprefix("landmark_nb.")
+            names = [f"{source}.{a.name}".removeprefix("landmark_nb.") for a in node.names]
+            found |= {name if name in known else source for name in names}
+    return (found & known) - {module}
+
+
+def read_graph(root) -> dict:
+    "Module -> the modules that it imports."
+    files = module_files(root)
+    return {
+        module: imports_of(module, ast.parse(file.read_text()), files.keys(), file.name == "__init__.py")
+        for module, file in files.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def graph(root) -> dict:
+    return read_graph(root)
+
+
+def layer_of(module: str) -> str:
+    "The line of the table that a module belongs to."
+    while module not in LAYERS:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def arrows(graph) -> dict:
+    "Layer -> the other layers that its modules import."
+    found = {layer: set() for layer in LAYERS}
     for module, targets in graph.items():
-        allowed = ALLOWED.get(module) or ALLOWED[module.split(".")[0]]
-        for t in targets:
-            assert t.split(".")[0] in allowed, f"{module} imports {t}"
-    # search.extract names the model that made a store by models.embed's fingerprint; nothing else of search looks at models
-    assert {
-        m for m, t in graph.items() if m.startswith("search") and any(x.startswith("models") for x in t)
-    } == {"search.extract"}
-    drawn = {m for m, t in graph.items() if t & {"data.world", "data.draw", "data.monuments"}}
-    assert drawn <= {"data.world", "data.monuments", "challenge", "experiments"}, (
-        "only the drawn presets import the drawn world"
-    )
+        found[layer_of(module)] |= {layer_of(t) for t in targets} - {layer_of(module)}
+    return found
 
 
-def test_no_cycles(root):
-    graph, done = imports(root), set()
+def test_the_table_is_what_is_imported(graph):
+    table = {layer: set(below.split()) for layer, below in LAYERS.items()}
+    seen, order = set(), list(LAYERS)
+    for layer, below in table.items():
+        assert below <= seen, f"{layer} may not import {below - seen}: not below it"
+        seen.add(layer)
+    assert len(graph) > 60 and {layer_of(m) for m in graph} | {"core", "images", "config"} == set(order)
+    found = arrows(graph)
+    for layer in order:
+        new, gone = found[layer] - table[layer], table[layer] - found[layer]
+        who = [
+            f"{m} imports {t}" for m in graph for t in graph[m] if layer_of(m) == layer and layer_of(t) in new
+        ]
+        assert not new, f"arrows that the table does not have: {', '.join(who)}"
+        assert not gone, f"{layer} no longer imports {gone}: take them out of the table"
 
-    def visit(m, path=()):
-        assert m not in path, " -> ".join((*path, m))
-        if m in done or m not in graph:
+
+def test_arrows_of_few(graph):
+    for (layer, below), allowed in ONLY.items():
+        who = {m for m in graph if layer_of(m) == layer and any(layer_of(t) == below for t in graph[m])}
+        assert who == allowed, f"{layer} imports {below}"
+
+
+def test_within_data(graph):
+    rank = {name: i for i, row in enumerate(DATA) for name in row}
+    inside = {m: [t for t in graph[m] if layer_of(t) == "data"] for m in graph if layer_of(m) == "data"}
+    for module, targets in inside.items():
+        for target in targets:
+            a, b = module.split(".")[1], target.split(".")[1]
+            assert a == b or rank[b] < rank[a], f"{module} imports {target}, which is not below it"
+
+
+def test_nothing_below_a_front_imports_it(graph):
+    fronts = [m for m in graph if any(other.startswith(m + ".") for other in graph)]
+    assert set(fronts) == {"challenge", "data.layouts", "models.aggregate"}
+    for front in fronts:
+        assert not [m for m in graph if m.startswith(front + ".") and front in graph[m]], front
+
+
+def test_no_cycles(graph):
+    graph, done = dict(graph), set()
+
+    def visit(module, path=()):
+        assert module not in path, " -> ".join((*path, module))
+        if module in done or module not in graph:
             return
-        for t in graph[m]:
-            visit(t, (*path, m))
-        done.add(m)
+        for target in graph[module]:
+            visit(target, (*path, module))
+        done.add(module)
 
-    for m in graph:
-        visit(m)
+    for module in graph:
+        visit(module)
+    graph.update(a={"b"}, b={"a"})
     with pytest.raises(AssertionError, match="a -> b -> a"):  # the check can fail
-        graph.update(a={"b"}, b={"a"})
         visit("a")
+
+
+def test_drawn_worlds_are_imported_where_they_are_drawn(root):
+    for module in ("recipes.places.data", "challenge.data"):
+        tree = ast.parse(module_files(root)[module].read_text())
+        top = ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef)], [])
+        known = module_files(root).keys()
+        assert not [t for t in imports_of(module, top, known) if t.startswith("data.drawn")], module
+
+
+# Names
+
+
+def sources(root):
+    "(name, syntax tree) of every module, test, tool and benchmark, and of every cell that is plain Python."
+    for folder in ("landmark_nb", "tests", "tools", "benchmarks"):
+        for file in sorted((root / folder).rglob("*.py")):
+            yield str(file.relative_to(root)), ast.parse(file.read_text())
+    for file in sorted((root / "nbs").rglob("*.ipynb")):
+        if "/." in str(file):
+            continue
+        for i, cell in enumerate(json.loads(file.read_text())["cells"]):
+            text = "".join(cell["source"])
+            if cell["cell_type"] == "code" and not text.lstrip().startswith(("%", "!")):
+                yield f"{file.relative_to(root)}, cell {i}", ast.parse(text)
+
+
+def sources_of_imports(tree: ast.AST) -> set:
+    "The modules of the package that are imported from by their full names."
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    return {node.module for node in nodes if node.module.split(".")[0] == "landmark_nb"}
+
+
+def test_every_import_leads_somewhere(root):
+    for name, tree in sources(root):
+        for module in sources_of_imports(tree):
+            place = root / module.replace(".", "/")
+            assert place.is_dir() or place.with_suffix(".py").is_file(), f"{name}: there is no {module}"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_imports(tree: ast.AST) -> list:
+    "Private names of the package's modules that are imported, or used as an attribute of an imported module."
+    modules, found = set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("landmark_nb")):
+            found += [a.name for a in node.names if is_private(a.name)]
+            modules |= {a.asname or a.name for a in node.names if a.name.islower()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found += [f"{node.value.id}.{node.attr}"] * is_private(node.attr)
+    return found
+
+
+def test_no_private_name_of_another_module(root):
+    bad = {name: found for name, tree in sources(root) if (found := private_imports(tree))}
+    assert not bad
+    example = "from landmark_nb.search import knn\nfrom landmark_nb.core import _x\nknn._index()"
+    assert private_imports(ast.parse(example)) == ["_x", "knn._index"]
+
+
+def recipe_branches(tree: ast.AST) -> list:
+    "Comparisons with a recipe's name, or of an attribute `recipe`."
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        for part in ast.walk(node):
+            named = isinstance(part, ast.Constant) and part.value in (
+                "cosplace",
+                "dcosplace",
+                "landmark",
+                "recipe",
+            )
+            if named or (isinstance(part, ast.Attribute) and part.attr == "recipe"):
+                found.append(ast.unparse(node))
+                break
+    return found
+
+
+def test_no_branch_on_a_recipe_below_recipes(root):
+    order = list(LAYERS)
+    below = order[: order.index("challenge")]
+    trees = {m: ast.parse(file.read_text()) for m, file in module_files(root).items() if layer_of(m) in below}
+    bad = {module: found for module, tree in trees.items() if (found := recipe_branches(tree))}
+    assert not bad
+    example = "if c.recipe == name or x in ('landmark',) or config.get('recipe') == y: pass"
+    assert len(recipe_branches(ast.parse(example))) == 3
+
+
+def test_setting_names_of_every_choice():
+    from landmark_nb.config import flat_fields, from_flat
+    from landmark_nb.experiments import RECIPES
+
+    assert set(RECIPES) >= {"cosplace", "dcosplace", "landmark"}
+    for name, entry in RECIPES.items():
+        recipe = entry.make()
+        chosen = {
+            n: f.metadata["registry"] for n, (f, _) in flat_fields(recipe).items() if "registry" in f.metadata
+        }
+        assert {"loss", "aggregation", "rerank"} <= chosen.keys(), name
+        for methods in product(*chosen.values()):
+            flat_fields(from_flat(recipe, dict(zip(chosen, methods))))
+
+
+def test_setting_names_that_differ_by_case_alone_are_refused():
+    from dataclasses import dataclass
+
+    from landmark_nb.config import Config, flat_fields, knob
+
+    @dataclass(frozen=True)
+    class Two(Config):
+        M: float = knob(1.0)
+        m: float = knob(1.0)
+
+    with pytest.raises(TypeError, match="setting m .* is stated as M, too"):
+        flat_fields(Two())
+
+
+# Imports in a process of their own
 
 
 def run_python(code):
@@ -102,70 +301,73 @@ def run_python(code):
     return json.loads(r.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "landmark_nb",
-        "landmark_nb.core",
-        "landmark_nb.config",
-        "landmark_nb.data.partition",
-        "landmark_nb.search.metrics",
-        "landmark_nb.viz.report",
-    ],
-)
+HEAVY = ("torch", "timm", "faiss", "numba", "fastcore", "nbdev")
+LIGHT = """
+landmark_nb landmark_nb.core landmark_nb.config landmark_nb.images landmark_nb.log landmark_nb.data.partition
+landmark_nb.data.layouts landmark_nb.search.store landmark_nb.search.knn landmark_nb.search.metrics
+landmark_nb.search.ensemble landmark_nb.search.recognise landmark_nb.viz.report
+"""
+
+
+@pytest.mark.parametrize("module", LIGHT.split())
 def test_import_touches_no_torch(module):
-    heavy = run_python(
-        f"import sys, json, {module}; print(json.dumps([m for m in ('torch', 'timm', 'faiss', 'numba', 'fastcore', 'nbdev') if m in sys.modules]))"
-    )
-    assert heavy == []
+    code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    assert run_python(code) == []
 
 
-def test_import_changes_nothing(root):
-    names = sorted("landmark_nb." + m for m in imports(root))
-    before, after = run_python(f"""
-import json, logging, os, random, warnings, numpy as np, torch
-def state(): return [torch.initial_seed(), torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype().__str__(), logging.root.level, len(logging.root.handlers),
-                     len(warnings.filters), hash(random.getstate()), np.random.get_state()[1].sum().item(), dict(os.environ), os.getcwd()]
+STATE = """
+import json, logging, os, random, warnings
+import numpy as np, torch
+
+def state():
+    return [
+        torch.initial_seed(),
+        torch.get_num_threads(),
+        torch.backends.cudnn.benchmark,
+        str(torch.get_default_dtype()),
+        logging.root.level,
+        len(logging.root.handlers),
+        len(warnings.filters),
+        hash(random.getstate()),
+        np.random.get_state()[1].sum().item(),
+        dict(os.environ),
+        os.getcwd(),
+    ]
+
 import numba, polars, plotly.graph_objects, PIL.Image, tqdm, timm, scipy.spatial, ipywidgets, anywidget
-plotly.graph_objects.FigureWidget                        # imported when it is first named
-a = state()
+plotly.graph_objects.FigureWidget  # imported when it is first named
+before = state()
 import importlib
-for n in {names!r}: importlib.import_module(n)
-print(json.dumps([a, state()]))""")
+for name in NAMES:
+    importlib.import_module(name)
+print(json.dumps([before, state()]))
+"""
+
+
+def test_import_changes_nothing(graph):
+    names = sorted(f"landmark_nb.{module}" for module in graph)
+    before, after = run_python(STATE.replace("NAMES", repr(names)))
     assert before == after
 
 
 def test_exported_library_does_not_need_nbdev(root):
-    for f in (root / "landmark_nb").rglob("*.py"):
-        assert (
-            "fastcore" not in f.read_text()
-            and "nbdev" not in f.read_text().replace("_modidx", "").splitlines()[3:]
-        ), f
+    for file in (root / "landmark_nb").rglob("*.py"):
+        text = file.read_text()
+        assert "fastcore" not in text, file
+        assert "nbdev" not in "\n".join(text.replace("_modidx", "").splitlines()[3:]), file
+
+
+# The wheel
 
 
 def test_wheel(root, tmp_path):
-    r = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "-q",
-            "-w",
-            str(tmp_path),
-            str(root),
-        ],
-        capture_output=True,
-        text=True,
-    )
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(root)]
+    r = subprocess.run([sys.executable, "-m", "pip", *wheel], capture_output=True, text=True)
     assert r.returncode == 0, r.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as z:
         names = z.namelist()
-    assert "landmark_nb/experiments.py" in names and "landmark_nb/data/partition.py" in names
+        meta = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    modules = {str(file.relative_to(root)) for file in module_files(root).values()}
+    assert modules <= set(names), modules - set(names)
     assert not [n for n in names if n.startswith(("nbs", "tests", "tools"))]
-    meta = next(n for n in names if n.endswith("METADATA"))
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as z:
-        text = z.read(meta).decode()
-    assert all(f"Provides-Extra: {e}" in text for e in ("cpu", "gpu", "dev"))
+    assert all(f"Provides-Extra: {extra}" in meta for extra in ("cpu", "gpu", "dev"))
