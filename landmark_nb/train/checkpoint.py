@@ -38,7 +38,7 @@ def pack(
                 out[f"o.{moment}.{names[id(p)]}"] = t
     return {name: t.detach().cpu().contiguous() for name, t in out.items()}
 
-# %% ../../nbs/train/02_checkpoint.ipynb #30bdb8e8
+# %% ../../nbs/train/02_checkpoint.ipynb #4b3f4112
 def misfit(
     own: dict[str, Tensor],  # a module's
     got: dict[str, Tensor],  # a file's
@@ -46,6 +46,7 @@ def misfit(
     "The first tensor that is missing on one side, or has another shape there, in words."
 
     def shape(tensors, name):
+        "In words."
         return f"of shape {list(tensors[name].shape)}" if name in tensors else "missing"
 
     for name in [*own, *(n for n in got if n not in own)]:
@@ -54,15 +55,15 @@ def misfit(
             return f"its tensor {name!r} does not fit the model: it is {there}, the model's is {here}"
     return ""
 
-# %% ../../nbs/train/02_checkpoint.ipynb #6462ae5b
-ADAM = ("step", "exp_avg", "exp_avg_sq")  # what it keeps for each weight
-
-
+# %% ../../nbs/train/02_checkpoint.ipynb #142effe4
 def named_weights(
     tensors: dict[str, Tensor],  # as `pack` makes them
 ) -> dict[str, Tensor]:
     "The weights among a file's tensors, by their names in the module."
     return {name.removeprefix("w."): t for name, t in tensors.items() if name.startswith("w.")}
+
+# %% ../../nbs/train/02_checkpoint.ipynb #6842862a
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # what it keeps for each weight
 
 
 def unpack_moments(tensors: dict[str, Tensor], module: nn.Module, opt: torch.optim.Optimizer):
@@ -76,7 +77,7 @@ def unpack_moments(tensors: dict[str, Tensor], module: nn.Module, opt: torch.opt
                 for k, t in moments.items()
             }
 
-# %% ../../nbs/train/02_checkpoint.ipynb #f5bdf302
+# %% ../../nbs/train/02_checkpoint.ipynb #8e7d85cf
 def unpack(
     tensors: dict[str, Tensor],  # as `pack` makes them
     module: nn.Module,
@@ -95,18 +96,18 @@ def unpack(
     if opt is not None:
         unpack_moments(tensors, module, opt)
 
-# %% ../../nbs/train/02_checkpoint.ipynb #4f1b3922
+# %% ../../nbs/train/02_checkpoint.ipynb #9e6933c1
 def numbered(folder: Path) -> list[Path]:
     "The folders below `folder` that are named by a step, oldest first."
     return sorted(p for p in folder.glob("*") if p.name.isdigit())
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #0e5491fd
 def latest_checkpoint(folder: Path) -> Path | None:
     "The newest whole checkpoint below a folder, or None."
     whole = [p for p in numbered(Path(folder)) if (p / "state.json").exists()]
     return whole[-1] if whole else None
 
-# %% ../../nbs/train/02_checkpoint.ipynb #c39fdb8c
+# %% ../../nbs/train/02_checkpoint.ipynb #6d814b10
 def differing(
     have: dict,  # setting -> value, of the checkpoint or the run folder
     want: dict,  # setting -> value, of now
@@ -119,12 +120,12 @@ def differing(
         if k not in free and json.dumps(have.get(k)) != json.dumps(want.get(k))
     ]
 
-# %% ../../nbs/train/02_checkpoint.ipynb #d32e6561
+# %% ../../nbs/train/02_checkpoint.ipynb #cb0eb557
 def head_file(group: int) -> str:
     "The name of a group's file."
     return f"group-{group:05d}.safetensors"
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #e0c16fee
 def write_head(
     folder: Path,  # that becomes the checkpoint
     group: int,
@@ -139,7 +140,7 @@ def write_head(
             return
     save_tensors(folder / file, pack(head.module, head.opt))
 
-# %% ../../nbs/train/02_checkpoint.ipynb #4f19151e
+# %% ../../nbs/train/02_checkpoint.ipynb #233b2e9d
 def trunk_tensors(state: State) -> dict[str, Tensor]:
     "What is saved of a state beside its heads: model, moments, outer momentum, moving average."
     out = pack(state.model, state.opt)
@@ -150,7 +151,7 @@ def trunk_tensors(state: State) -> dict[str, Tensor]:
         out |= {f"ema.{name}": t.detach().cpu().contiguous() for name, t in average.items()}
     return out
 
-# %% ../../nbs/train/02_checkpoint.ipynb #0da6a26e
+# %% ../../nbs/train/02_checkpoint.ipynb #3bed7330
 def begin_part(part: Path):
     "Make the folder that becomes a checkpoint, and clear away what a killed writer has left."
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ def begin_part(part: Path):
         shutil.rmtree(left, ignore_errors=True)
     part.mkdir()
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #2eedb56f
 def write_part(part: Path, state: State, last: Path | None, first: bool):
     "Write this worker's heads, and the trunk if it is the first worker."
     for group, head in state.heads.items():
@@ -166,7 +167,7 @@ def write_part(part: Path, state: State, last: Path | None, first: bool):
     if first:
         save_tensors(part / "trunk.safetensors", trunk_tensors(state))
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #2f5f9d11
 def finish_part(part: Path, done: Path, state: State, config: dict):
     "Say what the folder holds, and give it its name: from now on it is a checkpoint."
     groups = sorted(int(f.stem.split("-")[1]) for f in part.glob("group-*.safetensors"))
@@ -175,7 +176,7 @@ def finish_part(part: Path, done: Path, state: State, config: dict):
     atomic_write(part / "state.json", json.dumps(info))
     os.replace(part, done)
 
-# %% ../../nbs/train/02_checkpoint.ipynb #b80150a0
+# %% ../../nbs/train/02_checkpoint.ipynb #81369c35
 def attempt(do: Callable[[], None]) -> OSError | None:
     "Do something; returns the system's refusal, if it refuses."
     try:
@@ -184,7 +185,7 @@ def attempt(do: Callable[[], None]) -> OSError | None:
         return e
     return None
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #7f9871f4
 def refusal(folder: Path, step: int, error: OSError | None, last: Path | None) -> OSError:
     "What is said when a checkpoint cannot be written. `error`: this worker's, None where another failed."
     reason = error.strerror if error else "another worker failed, see its log"
@@ -194,7 +195,7 @@ def refusal(folder: Path, step: int, error: OSError | None, last: Path | None) -
         f"The last good one is {last or 'none'}; free some space and run the same command again",
     )
 
-# %% ../../nbs/train/02_checkpoint.ipynb #54fcb15d
+# %% ../../nbs/train/02_checkpoint.ipynb #476abd5d
 def save_checkpoint(
     state: State,
     folder: Path,  # of all checkpoints of a run
@@ -226,7 +227,7 @@ def save_checkpoint(
             shutil.rmtree(old, ignore_errors=True)
     return done
 
-# %% ../../nbs/train/02_checkpoint.ipynb #d295b2ec
+# %% ../../nbs/train/02_checkpoint.ipynb #92ec72c8
 @contextlib.contextmanager
 def naming(file: Path):
     "A failure to read `file` becomes a `ValueError` that names it."
@@ -239,7 +240,7 @@ def naming(file: Path):
             f"{file}: not usable ({e}). Delete {file.parent} to go on from the checkpoint before it"
         ) from e
 
-
+# %% ../../nbs/train/02_checkpoint.ipynb #d78733f3
 def read_tensors(file: Path) -> dict[str, Tensor]:
     "The tensors of a file, by name. Raises `ValueError` naming a file that is missing or broken."
     from safetensors.torch import load_file
@@ -247,7 +248,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     with naming(file):
         return load_file(file)
 
-# %% ../../nbs/train/02_checkpoint.ipynb #2cff236e
+# %% ../../nbs/train/02_checkpoint.ipynb #21b24b7b
 def read_state_json(
     path: Path,  # of the checkpoint
     config: dict,  # setting -> value, of now
@@ -265,7 +266,7 @@ def read_state_json(
         )
     return info
 
-# %% ../../nbs/train/02_checkpoint.ipynb #e49588da
+# %% ../../nbs/train/02_checkpoint.ipynb #014014f9
 def load_trunk(state: State, file: Path):
     "Fill model, optimiser, outer momentum and moving average from a file."
     tensors = read_tensors(file)
@@ -277,7 +278,7 @@ def load_trunk(state: State, file: Path):
             average = {n.removeprefix("ema."): t for n, t in tensors.items() if n.startswith("ema.")}
             state.ema.load_state_dict(average)
 
-# %% ../../nbs/train/02_checkpoint.ipynb #cb3f6d98
+# %% ../../nbs/train/02_checkpoint.ipynb #d46c1164
 def load_head(
     state: State,
     file: Path,
@@ -295,7 +296,7 @@ def load_head(
         unpack(tensors, head.module, head.opt)
     state.park(group)
 
-# %% ../../nbs/train/02_checkpoint.ipynb #ff2b10de
+# %% ../../nbs/train/02_checkpoint.ipynb #aa2d43e1
 def load_checkpoint(
     state: State,  # a fresh one
     path: Path,  # of the checkpoint

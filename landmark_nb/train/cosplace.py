@@ -51,12 +51,12 @@ def schedule(
         e, i = divmod(t, cfg.steps)
         yield groups[e % len(groups)], e // len(groups) * cfg.steps + i
 
-# %% ../../nbs/train/03_cosplace.ipynb #ead17d3c
+# %% ../../nbs/train/03_cosplace.ipynb #cf2032d6
 def hash_key(*key: int) -> int:
     "A seed for torch from a key."
     return int(rng(*key, 3).integers(1 << 62))
 
-
+# %% ../../nbs/train/03_cosplace.ipynb #a9632849
 def prepare_batch(
     state: State,
     batch: dict,  # as the loader gave it
@@ -69,7 +69,7 @@ def prepare_batch(
     images = augment(images, rng(*key, 2, batch["step"]), aug)
     return images, batch["labels"].to(state.device)
 
-# %% ../../nbs/train/03_cosplace.ipynb #5a3d9338
+# %% ../../nbs/train/03_cosplace.ipynb #c023f1a7
 @dataclass(frozen=True)
 class GroupStep:
     "What the trainer yields after each step: a `train.state.Step`."
@@ -98,7 +98,7 @@ class GroupStep:
         "The step's only batch."
         return [self.batch]
 
-# %% ../../nbs/train/03_cosplace.ipynb #a749b985
+# %% ../../nbs/train/03_cosplace.ipynb #d4a3beaf
 def cosplace(
     state: State,
     loader: Iterator[dict],  # the batches of `schedule`, in order

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DCosPlaceConfig', 'rate', 'rounds', 'replicas_of', 'schedule_of', 'Flat', 'adam_moments', 'trained_norms', 'Shared',
-           'shared_tensors', 'SharedTrunk', 'all_finite', 'RoundSum', 'sum_over', 'scale_after', 'next_batch',
-           'trunk_step', 'train_replica', 'outer_step', 'check_joint', 'Round', 'describe_round', 'dcosplace',
-           'memory_of']
+           'shared_tensors', 'SharedTrunk', 'all_finite', 'RoundSum', 'sum_over', 'scale_after', 'settle_scale',
+           'next_batch', 'trunk_step', 'train_replica', 'outer_step', 'check_joint', 'Round', 'traffic_of',
+           'describe_round', 'dcosplace', 'memory_of']
 
 # %% ../../nbs/train/05_dcosplace.ipynb #eb72dc97
 import math
@@ -35,7 +35,7 @@ class DCosPlaceConfig(GroupsConfig):
         10,
         "J: local steps between two averages; "
         "0: the joint objective (eq. 2), gradients averaged at every step",
-        0,
+        low=0,
         also=("J",),
     )
     slow_momentum: float = knob(0.0, "beta of SlowMo's outer step, in [0, 1); 0 is plain averaging", 0, 0.999)
@@ -83,7 +83,7 @@ def rounds(
         yield start, n
         start += n
 
-# %% ../../nbs/train/05_dcosplace.ipynb #cea19774
+# %% ../../nbs/train/05_dcosplace.ipynb #a2a898fd
 def replicas_of(
     mine: list[int],  # groups of a worker
     cfg: DCosPlaceConfig,
@@ -93,7 +93,7 @@ def replicas_of(
         return [mine]
     return [[g] for g in mine]
 
-
+# %% ../../nbs/train/05_dcosplace.ipynb #3d1bb541
 def schedule_of(
     mine: list[int],  # groups of a worker
     cfg: DCosPlaceConfig,
@@ -137,7 +137,7 @@ class Flat:
         "Add the tensors, `weight` times, to a buffer."
         torch._foreach_add_(self.views(flat), self.tensors, alpha=weight)
 
-# %% ../../nbs/train/05_dcosplace.ipynb #0f2cc6b2
+# %% ../../nbs/train/05_dcosplace.ipynb #795355f6
 def adam_moments(opt: torch.optim.Optimizer) -> list[Tensor]:
     "Adam's moments and step counts of all weights; before its first step, those it would begin with."
     moments = []
@@ -151,14 +151,14 @@ def adam_moments(opt: torch.optim.Optimizer) -> list[Tensor]:
         moments += [opt.state[p][k] for k in ("exp_avg", "exp_avg_sq", "step")]
     return moments
 
-
+# %% ../../nbs/train/05_dcosplace.ipynb #4ded7403
 def trained_norms(model: nn.Module) -> list[nn.Module]:
     "The batch norms whose statistics change in training: those that are not frozen."
     frozen = {m for part in model.frozen for m in part.modules()}
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     return [m for m in norms if m.track_running_stats and m not in frozen]
 
-# %% ../../nbs/train/05_dcosplace.ipynb #d6b2ef26
+# %% ../../nbs/train/05_dcosplace.ipynb #e42ed0c2
 class Shared(NamedTuple):
     "Tensors of the part of the trunk that trains."
 
@@ -167,7 +167,7 @@ class Shared(NamedTuple):
     stats: list[Tensor]  # means and variances of batch norms
     counters: list[Tensor]  # batches that they have seen, integers: set back with a replica, never averaged
 
-
+# %% ../../nbs/train/05_dcosplace.ipynb #5495d396
 def shared_tensors(state: State) -> Shared:
     "What the replicas of a trunk have in common, and what each changes."
     norms = trained_norms(state.model)
@@ -175,7 +175,7 @@ def shared_tensors(state: State) -> Shared:
     counters = [m.num_batches_tracked for m in norms]
     return Shared(state.opt.param_groups[0]["params"], adam_moments(state.opt), stats, counters)
 
-# %% ../../nbs/train/05_dcosplace.ipynb #2eadcd77
+# %% ../../nbs/train/05_dcosplace.ipynb #5ea800b5
 class SharedTrunk:
     "The part of a state's trunk that trains, seen as the one buffer that is averaged."
 
@@ -210,12 +210,12 @@ class SharedTrunk:
         "Whether weights, or gradients, are numbers."
         return all_finite(self.flat.tensors[: len(self.weights)])
 
-# %% ../../nbs/train/05_dcosplace.ipynb #e113200c
+# %% ../../nbs/train/05_dcosplace.ipynb #cb9045e9
 def all_finite(tensors: list[Tensor]) -> bool:
     "Whether no tensor of a list holds NaN or infinity."
     return bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors)))).all())
 
-# %% ../../nbs/train/05_dcosplace.ipynb #11f17824
+# %% ../../nbs/train/05_dcosplace.ipynb #7a38c44c
 class RoundSum:
     "What a worker hands to the one all-reduce of a round."
 
@@ -239,7 +239,7 @@ class RoundSum:
     ):
         "Take a replica's trunk, which counts once for each of its groups, and what it has to tell."
         self.trunk.flat.add_to(self.tensors, len(losses))
-        lost = not self.trunk.finite()  # where the loss of its last step was still finite
+        lost = not self.trunk.finite()  # the loss of its last step may still have been finite
         for g, loss in losses.items():
             at = self.groups.index(g)
             self.losses[at] = math.nan if lost else loss
@@ -255,7 +255,7 @@ class RoundSum:
         "Group -> its mean loss."
         return dict(zip(self.groups, self.losses.tolist()))
 
-# %% ../../nbs/train/05_dcosplace.ipynb #824caa9c
+# %% ../../nbs/train/05_dcosplace.ipynb #63a3ffcb
 def sum_over(
     workers: Workers,
     total: RoundSum,
@@ -269,7 +269,7 @@ def sum_over(
         torch.cuda.synchronize(total.buffer.device)
     return time.perf_counter() - began
 
-# %% ../../nbs/train/05_dcosplace.ipynb #e14ecb71
+# %% ../../nbs/train/05_dcosplace.ipynb #60d24ccd
 def scale_after(
     before: dict,  # `GradScaler.state_dict` at the start of a round
     lowest: float,  # smallest scale at its end
@@ -281,7 +281,19 @@ def scale_after(
     counted = (before["_growth_tracker"] + steps) % interval
     return before | dict(scale=lowest, _growth_tracker=counted if calm else 0)
 
-# %% ../../nbs/train/05_dcosplace.ipynb #b10b44fe
+# %% ../../nbs/train/05_dcosplace.ipynb #b126c5f5
+def settle_scale(
+    scaler: torch.amp.GradScaler,
+    before: dict,  # its `state_dict` at the start of the round
+    scales: Tensor,  # [groups] with which the groups ended
+    steps: int,  # local steps of the round
+):
+    "Give the loss's scale its value for the next round."
+    if scaler.is_enabled():
+        lowest, interval = float(scales.min()), scaler.get_growth_interval()
+        scaler.load_state_dict(scale_after(before, lowest, steps, interval))
+
+# %% ../../nbs/train/05_dcosplace.ipynb #1f941306
 def next_batch(
     loader: Iterator[dict],
     group: int,
@@ -294,7 +306,7 @@ def next_batch(
         raise ValueError(f"the loader gave (group, step) {given} where {due} was due; ask it by schedule_of")
     return batch
 
-# %% ../../nbs/train/05_dcosplace.ipynb #10961ae0
+# %% ../../nbs/train/05_dcosplace.ipynb #a2c98ebc
 def trunk_step(
     state: State,
     groups: int,  # whose gradients were added up
@@ -305,30 +317,31 @@ def trunk_step(
     state.scaler.step(state.opt)
     state.scaler.update()
 
-
+# %% ../../nbs/train/05_dcosplace.ipynb #89808601
 def train_replica(
     state: State,
-    unit: list[int],  # the replica's groups, whose heads are on the device
+    unit: list[int],  # the replica's groups
+    counts: dict[int, np.ndarray],  # group -> int64 [classes] training images of each class
     steps: range,  # local steps
     loader: Iterator[dict],  # the batches of `schedule_of`
     aug: AugmentConfig,
     joint: bool,  # leave gradients where they are
 ) -> tuple[dict[int, Tensor], list[dict]]:  # group -> mean loss; the batches, without their images
     "A replica's local steps (section 4), from where the trunk is."
-    losses, seen = dict.fromkeys(unit, 0.0), []
+    heads, losses, seen = {g: state.head(g, counts[g]) for g in unit}, dict.fromkeys(unit, 0.0), []
     for step in steps:
         if not joint:
             state.opt.zero_grad(set_to_none=True)
         for g in unit:
             batch = next_batch(loader, g, step)
-            loss = head_step(state, state.heads[g], *prepare_batch(state, batch, aug))
+            loss = head_step(state, heads[g], *prepare_batch(state, batch, aug))
             losses[g] = losses[g] + loss.double() / len(steps)
             seen.append({k: v for k, v in batch.items() if k != "images"})
         if not joint:
             trunk_step(state, len(unit))
     return losses, seen
 
-# %% ../../nbs/train/05_dcosplace.ipynb #eda3313e
+# %% ../../nbs/train/05_dcosplace.ipynb #e553ac93
 def outer_step(
     state: State,
     trunk: SharedTrunk,
@@ -348,7 +361,7 @@ def outer_step(
     if not cfg.slow_momentum:
         state.momentum = None
 
-# %% ../../nbs/train/05_dcosplace.ipynb #dbd6f8d6
+# %% ../../nbs/train/05_dcosplace.ipynb #b6b39efa
 def check_joint(cfg: DCosPlaceConfig, precision: str):
     "Raise `ValueError` for settings that do not go with the joint objective, J = 0."
     if cfg.local_steps == 0 and cfg.slow_momentum:
@@ -361,7 +374,7 @@ def check_joint(cfg: DCosPlaceConfig, precision: str):
             "that could leave out a step; use bfloat16 or float32"
         )
 
-# %% ../../nbs/train/05_dcosplace.ipynb #105eec5c
+# %% ../../nbs/train/05_dcosplace.ipynb #d03a5abe
 @dataclass(frozen=True)
 class Round:
     "What the trainer yields after each round: a `train.state.Step`."
@@ -382,20 +395,30 @@ class Round:
         "For a progress bar."
         return f"iteration {self.iteration + 1}"
 
-
-def describe_round(
+# %% ../../nbs/train/05_dcosplace.ipynb #b0e47245
+def traffic_of(
     total: RoundSum,
+    taken: int,  # local steps
+    waited: float,  # seconds
+    workers: Workers,
+) -> dict:
+    "What a round has cost: a worker that is alone sends nothing."
+    several = workers.world > 1
+    sent = total.buffer.numel() * total.buffer.element_size()
+    return dict(taken=taken, bytes=sent if several else 0, waited=round(waited, 4) if several else 0.0)
+
+# %% ../../nbs/train/05_dcosplace.ipynb #2426b16e
+def describe_round(
+    total: RoundSum,  # over all workers
     t: int,  # first local step
     n: int,  # local steps
     steps: int,  # of an iteration
     batches: list[dict],
-    sent: int,  # bytes
-    waited: float,  # seconds
+    traffic: dict,
 ) -> Round:
     "What is told of a round whose sums are in."
-    traffic = dict(taken=n, bytes=sent, waited=round(waited, 4))
-    first, last = t % steps == 0, (t + n) % steps == 0
     losses, votes = total.losses_by_group(), tuple(total.votes.tolist())
+    first, last = t % steps == 0, (t + n) % steps == 0
     return Round(t + n, n, t // steps, losses, batches, first, last, votes, traffic)
 
 # %% ../../nbs/train/05_dcosplace.ipynb #62ccf094
@@ -415,30 +438,25 @@ def dcosplace(
     Raises `ValueError` for settings that do not go together, or a worker without a group.
     """
     check_joint(cfg, state.cfg.precision)
-    mine, scaled = workers.mine(groups), state.scaler.is_enabled()
+    mine, scaler = workers.mine(groups), state.scaler
     trunk, kind = SharedTrunk(state, joint=cfg.local_steps == 0), getattr(torch, cfg.average)
     for t, n in rounds(cfg, state.step):
         state.opt.param_groups[0]["lr"] = rate(cfg, state.cfg.lr, t)
-        start, scale, seen = trunk.begin(), state.scaler.state_dict(), []
-        total = RoundSum(trunk, groups, scaled, votes(), kind)
-        for unit in replicas_of(mine, cfg):
+        start, scale, seen = trunk.begin(), scaler.state_dict(), []
+        total = RoundSum(trunk, groups, scaler.is_enabled(), votes(), kind)
+        for unit in replicas_of(mine, cfg):  # each from the same starting trunk
             trunk.go_back(start)
-            state.scaler.load_state_dict(scale)
-            for g in unit:
-                state.head(g, counts[g])
-            losses, batches = train_replica(state, unit, range(t, t + n), loader, aug, trunk.joint)
-            total.add(losses, state.scaler.get_scale())
+            scaler.load_state_dict(scale)
+            losses, batches = train_replica(state, unit, counts, range(t, t + n), loader, aug, trunk.joint)
+            total.add(losses, scaler.get_scale())
             seen += batches
             for g in unit if len(mine) > 1 else ():
                 state.park(g)
         waited = sum_over(workers, total, votes)
         outer_step(state, trunk, start[0], total.mean(), cfg)
-        if scaled:
-            interval = state.scaler.get_growth_interval()
-            state.scaler.load_state_dict(scale_after(scale, float(total.scales.min()), n, interval))
+        settle_scale(scaler, scale, total.scales, n)
         state.step += n
-        sent = total.buffer.nbytes if workers.world > 1 else 0
-        done = describe_round(total, t, n, cfg.steps, seen, sent, waited if workers.world > 1 else 0.0)
+        done = describe_round(total, t, n, cfg.steps, seen, traffic_of(total, n, waited, workers))
         del total, start  # not the buffers of two rounds at a time
         yield done
 

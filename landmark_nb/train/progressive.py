@@ -42,7 +42,7 @@ class Stage:
     lr: float  # of the trunk, after the warm-up
     freeze: int  # stages of the trunk that stay as they are
 
-
+# %% ../../nbs/train/07_progressive.ipynb #90e42adb
 def check_stage(s: Stage):
     "Raise `ValueError` for a stage that cannot be trained."
     if s.list not in ("full", "c2x", "clean"):
@@ -52,7 +52,7 @@ def check_stage(s: Stage):
     if not 0 < s.lr < math.inf:
         raise ValueError(f"its rate {s.lr} must be positive")
 
-# %% ../../nbs/train/07_progressive.ipynb #738db0bd
+# %% ../../nbs/train/07_progressive.ipynb #bfce7972
 def read_stage(
     word: str,  # list:size:epochs, and if wanted :rate and :freeze
     lr: float,  # where it names no rate
@@ -69,7 +69,7 @@ def read_stage(
     check_stage(stage)
     return stage
 
-# %% ../../nbs/train/07_progressive.ipynb #a6060af7
+# %% ../../nbs/train/07_progressive.ipynb #dccb73e2
 def parse_stages(
     text: str,  # stages, separated by spaces
     lr: float,  # of those that name none
@@ -91,7 +91,7 @@ def parse_stages(
             ) from e
     return stages
 
-# %% ../../nbs/train/07_progressive.ipynb #ead0e019
+# %% ../../nbs/train/07_progressive.ipynb #0bb7c74e
 @dataclass(frozen=True)
 class ProgressiveConfig(Config):
     "The trainer and its loss."
@@ -145,7 +145,7 @@ class Plan:
         begins = int(self.ends[k - 1]) if k else 0
         return k, *divmod(step - begins, self.per_epoch[k])
 
-# %% ../../nbs/train/07_progressive.ipynb #1b4cc79f
+# %% ../../nbs/train/07_progressive.ipynb #e1f52cdf
 def make_plan(
     stages: list[Stage],
     sizes: dict[str, int],  # list -> its images in training
@@ -162,7 +162,7 @@ def make_plan(
             )
     return Plan(stages, [sizes[s.list] // batch for s in stages], batch)
 
-# %% ../../nbs/train/07_progressive.ipynb #d5882d97
+# %% ../../nbs/train/07_progressive.ipynb #7deb8cd0
 def stage_rate(
     i: int,  # step of the stage
     per_epoch: int,  # steps of an epoch
@@ -176,7 +176,7 @@ def stage_rate(
         return stage.lr / 10
     return stage.lr * 0.5 * (1 + math.cos(math.pi * (i - warm) / max(total - warm, 1)))
 
-# %% ../../nbs/train/07_progressive.ipynb #4c85bc6c
+# %% ../../nbs/train/07_progressive.ipynb #207e2fa4
 def epoch_rows(
     n: int,  # images of the list
     seed: int,
@@ -186,7 +186,7 @@ def epoch_rows(
     "The order of a list's images in an epoch."
     return rng(seed, 30, stage, epoch).permutation(n)
 
-
+# %% ../../nbs/train/07_progressive.ipynb #f336f8ac
 def schedule(
     plan: Plan,
     n: int,  # images of the stage's list
@@ -213,7 +213,7 @@ class ClassList(Protocol):
     counts: np.ndarray  # int64 [classes] training images of each class
     fingerprint: str  # the same for two lists of the same classes in the same order
 
-
+# %% ../../nbs/train/07_progressive.ipynb #69e8cef8
 @dataclass
 class ProgressiveState(State):
     "A `State` that knows which stage it is set up for; its one head is kept under the worker's rank."
@@ -221,7 +221,7 @@ class ProgressiveState(State):
     stage: int = -1
     classes: str = ""  # fingerprint of the head's class list
 
-# %% ../../nbs/train/07_progressive.ipynb #56b9788d
+# %% ../../nbs/train/07_progressive.ipynb #9ab4932e
 def new_progressive(
     model: nn.Module,  # an `Embedder`
     cfg: ProgressiveConfig,
@@ -232,7 +232,7 @@ def new_progressive(
     scaler = torch.amp.GradScaler(device.split(":")[0], enabled=False)
     return ProgressiveState(model, None, model.dim, cfg, device, seed, scaler=scaler)
 
-# %% ../../nbs/train/07_progressive.ipynb #7185dcad
+# %% ../../nbs/train/07_progressive.ipynb #b347fb53
 def idle_parameters(
     model: nn.Module,
     size: int,  # pixels of an image
@@ -244,7 +244,7 @@ def idle_parameters(
     gradients = torch.autograd.grad(descriptors.sum(), own, allow_unused=True)
     return [p for p, g in zip(own, gradients) if g is None]
 
-
+# %% ../../nbs/train/07_progressive.ipynb #d7c011d3
 def fit_trunk(model: nn.Module, stage: Stage, device: str):
     "Build the model for a stage's size, freeze what the stage freezes, and what has nothing to do."
     model.resize(stage.size)
@@ -253,7 +253,7 @@ def fit_trunk(model: nn.Module, stage: Stage, device: str):
     for p in idle_parameters(model, stage.size):
         p.requires_grad_(False)
 
-# %% ../../nbs/train/07_progressive.ipynb #d32a2a28
+# %% ../../nbs/train/07_progressive.ipynb #b5b101b2
 def make_optimizer(
     params: Iterable[nn.Parameter],
     lr: float,  # rate of a step
@@ -267,14 +267,14 @@ def make_optimizer(
         return torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True)
     return torch.optim.Adam(params, lr, fused=True)
 
-
+# %% ../../nbs/train/07_progressive.ipynb #7a2777a3
 def moving_average(model: nn.Module, decay: float) -> nn.Module:
     "A copy of a model that follows it; batch norm's statistics, too."
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
-# %% ../../nbs/train/07_progressive.ipynb #9ab4915a
+# %% ../../nbs/train/07_progressive.ipynb #9bacf180
 def stage_loss(
     state: ProgressiveState,
     classes: ClassList,
@@ -295,7 +295,7 @@ def stage_loss(
         loss.recount(classes.counts)
     return loss
 
-# %% ../../nbs/train/07_progressive.ipynb #1bc7c4f5
+# %% ../../nbs/train/07_progressive.ipynb #16f0a61d
 def begin_stage(
     state: ProgressiveState,
     k: int,  # number of the stage
@@ -316,7 +316,7 @@ def begin_stage(
     state.stage, state.classes = k, classes.fingerprint
     state.changed.add(workers.rank)
 
-# %% ../../nbs/train/07_progressive.ipynb #825e56f4
+# %% ../../nbs/train/07_progressive.ipynb #0d75d1a6
 def overlap(
     share: tuple[int, int],  # first class of a worker, and the first of the next
     piece: tuple[int, int],  # the same of a file
@@ -324,7 +324,7 @@ def overlap(
     "Which rows of a piece a worker holds."
     return max(piece[0], share[0]) - piece[0], min(piece[1], share[1]) - piece[0]
 
-# %% ../../nbs/train/07_progressive.ipynb #1ca6ae4f
+# %% ../../nbs/train/07_progressive.ipynb #85b7c635
 def rows_are_classes(
     got: list[int],  # shape of a piece's tensor
     own: list[int],  # shape of the worker's own weight
@@ -339,7 +339,7 @@ def rows_are_classes(
         raise ValueError(f"{wrong}; it is a head of another class list")
     return True
 
-# %% ../../nbs/train/07_progressive.ipynb #b27966aa
+# %% ../../nbs/train/07_progressive.ipynb #f186022c
 def read_piece(
     file: Path,  # a piece of a head, as a checkpoint holds it
     piece: tuple[int, int],  # its first class, and the first of the next piece
@@ -365,7 +365,7 @@ def read_piece(
                 others[name] = f.get_tensor(name)
     return rows, others
 
-# %% ../../nbs/train/07_progressive.ipynb #fce3a09d
+# %% ../../nbs/train/07_progressive.ipynb #8fbaf665
 def load_pieces(
     head: Head,  # this worker's, to be filled
     path: Path,  # of the checkpoint
@@ -387,7 +387,7 @@ def load_pieces(
     except ValueError as e:
         raise ValueError(f"{path}: its head: {e}") from e
 
-# %% ../../nbs/train/07_progressive.ipynb #3d8cccda
+# %% ../../nbs/train/07_progressive.ipynb #125776c2
 def resume(
     state: ProgressiveState,  # a new one
     path: Path,  # of the checkpoint
@@ -440,7 +440,7 @@ class Trained:
         "For a progress bar."
         return f"stage {self.stage + 1}, epoch {self.epoch + 1}"
 
-# %% ../../nbs/train/07_progressive.ipynb #2857cc00
+# %% ../../nbs/train/07_progressive.ipynb #eeccf8a6
 def set_rate(
     opt: torch.optim.Optimizer | None,
     lr: float,
@@ -449,7 +449,7 @@ def set_rate(
     for group in opt.param_groups if opt is not None else ():
         group["lr"] = lr
 
-
+# %% ../../nbs/train/07_progressive.ipynb #4425ecda
 def next_batch(
     batches: Iterator[dict],
     step: int,
@@ -460,7 +460,7 @@ def next_batch(
         raise ValueError(f"the loader gave a batch of step {batch['step']} where step {step} was due")
     return batch
 
-# %% ../../nbs/train/07_progressive.ipynb #28c84023
+# %% ../../nbs/train/07_progressive.ipynb #4af4040c
 def prepare_images(
     state: State,
     batch: dict,  # as the loader gave it
@@ -476,13 +476,13 @@ def prepare_images(
     images = augment_landmarks(images, rng(state.seed, 32, step, j), aug, part)
     return images.contiguous(memory_format=torch.channels_last)
 
-# %% ../../nbs/train/07_progressive.ipynb #52fe3ac3
+# %% ../../nbs/train/07_progressive.ipynb #e8c45b94
 def exchange(net: nn.Module, now: bool):
     "The context in which workers exchange gradients, or wait for a later batch of the step."
     later = isinstance(net, DistributedDataParallel) and not now
     return net.no_sync() if later else contextlib.nullcontext()
 
-
+# %% ../../nbs/train/07_progressive.ipynb #553926af
 def add_gradients(
     net: nn.Module,  # the model, or DDP around it
     state: ProgressiveState,
@@ -506,7 +506,7 @@ def add_gradients(
         seen.append({name: value for name, value in batch.items() if name != "images"})
     return total, seen
 
-# %% ../../nbs/train/07_progressive.ipynb #7fa8d1c6
+# %% ../../nbs/train/07_progressive.ipynb #3793dd61
 def take_step(state: ProgressiveState, head: Head, clip: float):
     "Both optimisers, and the moving average."
     if clip:
@@ -517,14 +517,14 @@ def take_step(state: ProgressiveState, head: Head, clip: float):
     if state.ema is not None:
         state.ema.update_parameters(state.model)
 
-# %% ../../nbs/train/07_progressive.ipynb #fc7fb749
+# %% ../../nbs/train/07_progressive.ipynb #9f56bdcc
 def data_parallel(model: nn.Module, device: str, workers: Workers) -> nn.Module:
     "The model, or where there are several workers DDP around it, which averages their gradients."
     if workers.world == 1:
         return model
     return DistributedDataParallel(model, device_ids=None if device == "cpu" else [torch.device(device)])
 
-
+# %% ../../nbs/train/07_progressive.ipynb #ce89da55
 def train_stage(
     state: ProgressiveState,
     plan: Plan,
@@ -551,7 +551,7 @@ def train_stage(
         first, last = epoch == i == 0, i == per_epoch - 1
         yield Trained(state.step, k, epoch, loss, lr, seen, first, last)
 
-# %% ../../nbs/train/07_progressive.ipynb #8bd3fe72
+# %% ../../nbs/train/07_progressive.ipynb #d82431f6
 def progressive(
     state: ProgressiveState,
     plan: Plan,
@@ -568,7 +568,7 @@ def progressive(
             begin_stage(state, k, plan.stages[k], classes_of_stage(k), cfg, workers)
         yield from train_stage(state, plan, loader(k, state.step), cfg, aug, workers)
 
-
+# %% ../../nbs/train/07_progressive.ipynb #01510fcb
 def measured_model(state: ProgressiveState) -> nn.Module:
     "What is measured and kept: the moving average if there is one."
     return state.model if state.ema is None else state.ema.module

@@ -71,7 +71,7 @@ class Workers:
         "Wait for all the others."
         self.all(True)
 
-# %% ../../nbs/train/00_workers.ipynb #bad1344c
+# %% ../../nbs/train/00_workers.ipynb #2a8d572a
 def threads_of(
     local_world: int,  # workers on this machine
     wanted: int = 0,  # 0: an equal share of the cores that we may use
@@ -80,7 +80,7 @@ def threads_of(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or max(1, cores // local_world)
 
-
+# %% ../../nbs/train/00_workers.ipynb #ddc50ffb
 def own_device(
     device: str,  # cpu or cuda
     index: int,  # number of the worker on its machine
@@ -100,13 +100,13 @@ def own_device(
         )
     return f"cuda:{index}"
 
-# %% ../../nbs/train/00_workers.ipynb #eb24f140
+# %% ../../nbs/train/00_workers.ipynb #3337dc85
 def store_is_kept() -> bool:
     "Whether torchrun on this one machine keeps its store from one start of the workers to the next."
     env = os.environ
     return env.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and env.get("GROUP_WORLD_SIZE") == "1"
 
-
+# %% ../../nbs/train/00_workers.ipynb #76aee351
 def store_of_this_start(world: int, patience: timedelta) -> torch.distributed.Store:
     "torchrun's store under a name of this start, so that the addresses of the dead are not seen."
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -114,7 +114,7 @@ def store_of_this_start(world: int, patience: timedelta) -> torch.distributed.St
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)
     return torch.distributed.PrefixStore(f"start-{start}", store)
 
-# %% ../../nbs/train/00_workers.ipynb #928936ee
+# %% ../../nbs/train/00_workers.ipynb #a72bab83
 def join_group(
     rank: int,
     world: int,
@@ -129,7 +129,7 @@ def join_group(
         how |= dict(store=store_of_this_start(world, patience), rank=rank, world_size=world)
     torch.distributed.init_process_group(**how)
 
-# %% ../../nbs/train/00_workers.ipynb #14634232
+# %% ../../nbs/train/00_workers.ipynb #569e8d69
 @contextlib.contextmanager
 def connected(
     device: str = "cpu",  # cpu or cuda; worker i of a machine gets its i-th GPU
@@ -162,7 +162,7 @@ def connected(
         if sys.exc_info()[0] is None:
             torch.distributed.destroy_process_group()  # after a failure it could wait for the dead
 
-# %% ../../nbs/train/00_workers.ipynb #5d51dd1f
+# %% ../../nbs/train/00_workers.ipynb #a3d8b57c
 def die_with(
     pid: int | None = None,  # None: the parent
 ):
