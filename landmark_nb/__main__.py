@@ -61,7 +61,7 @@ def train(settings: dict):
     if result:
         print(f"report: {result.report}")
 
-
+# %% ../nbs/07_main.ipynb #733b6003
 def train_help(settings: dict) -> str:
     "The settings of the recipe that is named, of the one that is the default, or what is wrong with it."
     from landmark_nb.experiments import RECIPES
@@ -89,7 +89,7 @@ class SearchConfig(Config):
     store: str = knob("", "folder that keeps the descriptors")
     skip: bool = knob(False, "leave out files whose names are not UTF-8 instead of stopping")
 
-
+# %% ../nbs/07_main.ipynb #43ac0073
 def search(database: str, queries: str, settings: dict, out=None):
     "Print a row for each photograph found: query, rank, photograph, score."
     import csv
@@ -124,7 +124,7 @@ class EvaluateConfig(Config):
     rerank: Chosen = choose(RERANKERS, "none", "a step after the search, measured beside the raw ranking")
     plugins: str = knob("", "importable modules of your own, separated by commas")
 
-
+# %% ../nbs/07_main.ipynb #12c42a91
 def evaluate(run: str, settings: dict, as_json: bool = False):
     "Print Recall@N of a run's best model on each set."
     from landmark_nb.runs.settings import load_plugins
@@ -140,7 +140,7 @@ def evaluate(run: str, settings: dict, as_json: bool = False):
             text = ", ".join(f"R@{n} {100 * v:.1f}" for n, v in recall.items())
             print(f"{result['set']}{' after ' + name if name else ''}: {text} ({result['queries']} queries)")
 
-
+# %% ../nbs/07_main.ipynb #b019f77a
 def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
     """Results of a run's best model on the sets of a split.
 
@@ -227,7 +227,7 @@ def pairs_on_line(argv: list[str]) -> dict:
     flags = [i for i, word in enumerate(argv) if word in ("-p", "--parameters") and i + 2 < len(argv)]
     return {argv[i + 1]: argv[i + 2] for i in flags}
 
-
+# %% ../nbs/07_main.ipynb #7008fdd2
 def parser(argv: list[str]) -> argparse.ArgumentParser:
     "The command line, with every command's settings in its help."
     asked = "-h" in argv or "--help" in argv

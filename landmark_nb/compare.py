@@ -250,7 +250,7 @@ def curves(
 
     return compare_runs({name: events(r) for name, r in results.items()}, clock)
 
-
+# %% ../nbs/05_compare.ipynb #05e5b631
 def losses(results: dict) -> go.Figure:
     "The loss of all runs over images seen, mean over the groups that a step trains."
     fig = go.Figure()

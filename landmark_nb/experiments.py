@@ -46,7 +46,7 @@ def search_model(trunk: str, weights: str, size: int):
     model.resize(size)
     return model.to(pick_device("auto"))
 
-
+# %% ../nbs/04_experiments.ipynb #f36f8ca3
 def search_folders(
     database,  # folder of photographs to search in
     queries,  # folder of photographs to search for

@@ -127,7 +127,7 @@ def new_name(name: str, known) -> str:
         name += "'"
     return name
 
-
+# %% ../nbs/06_explore.ipynb #e050d697
 def open_places(
     runs,  # run folders of recipes for places: one, or several to compare
     split: str = "test",  # or val

@@ -100,7 +100,7 @@ class LandmarkData:
             crc = zlib.crc32(classes.tobytes(), crc_of_ids(manifest, crc))
         return crc
 
-
+# %% ../../nbs/challenge/01_data.ipynb #03105d40
 def crc_of_ids(manifest: Manifest, crc: int, block: int = 1 << 16) -> int:
     "A checksum over a manifest's ids, block by block."
     for i in range(0, len(manifest), block):
@@ -194,7 +194,7 @@ def optional_list(root: Path, name: str) -> Manifest | None:
     except FileNotFoundError:
         return None
 
-
+# %% ../../nbs/challenge/01_data.ipynb #c32d76c0
 def read_landmarks(
     c: LandmarkDataConfig,
     lists,  # names of the training lists that are wanted: full, c2x, clean

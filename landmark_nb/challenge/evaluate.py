@@ -77,7 +77,7 @@ def fold_map(
     n_right = np.array([len(right[q]) - 1 for q in asked])
     return float(average_precision(without_self(found, asked, right, k), n_right, k).mean())
 
-
+# %% ../../nbs/challenge/04_evaluate.ipynb #d6c0d4ee
 def fold_gap(stores: list, heads: list, data: LandmarkData, weights, device: str = "cpu") -> float:
     "GAP of the heads' best classes for the held-out photographs."
     vectors = [s["clean"].vectors[data.held] for s in stores]
@@ -93,7 +93,7 @@ def joined_path(folder, stores: list, weights: np.ndarray, part: str) -> Path | 
     models = repr([s["clean"].meta.get("model") for s in stores]).encode()
     return Path(folder) / f"{zlib.crc32(models + weights.tobytes()):08x}" / part
 
-
+# %% ../../nbs/challenge/04_evaluate.ipynb #9d19c4fd
 def join_descriptors(
     stores: list,  # of each model, part -> Store
     weights: np.ndarray,  # [models]
@@ -113,7 +113,7 @@ def join_descriptors(
     whitening = learn_whitening(vectors["clean"], whiten)
     return {part: in_blocks(whitening, v) for part, v in vectors.items()}
 
-
+# %% ../../nbs/challenge/04_evaluate.ipynb #f57ecb6b
 def in_blocks(function, vectors, block: int = 65536) -> np.ndarray:
     "A function of descriptors, block by block."
     return np.concatenate([function(vectors[i : i + block]) for i in range(0, len(vectors), block)])
@@ -151,7 +151,7 @@ def gap_of(data: LandmarkData, labels, confidence, usage: str) -> float:
     answers = {q: (l, float(v)) if l else None for q, l, v in zip(queries, labels, confidence)}
     return gap(answers, data.solutions["recognition"][usage])
 
-
+# %% ../../nbs/challenge/04_evaluate.ipynb #4b9d86e9
 def solution_scores(data: LandmarkData, ranking: Ranking, labels, confidence) -> dict:
     "Both tasks against both solutions, where there are any."
     scores = {}

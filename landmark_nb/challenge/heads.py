@@ -106,7 +106,7 @@ def own_best(head, descriptors, device: str) -> tuple:  # float32 [n] cosines, i
             best.append(head.cosines(x).max(1))
     return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
 
-
+# %% ../../nbs/challenge/02_heads.ipynb #2dbfe1ba
 def best_class(
     head,  # this worker's piece, or a `ClassHead`
     descriptors,  # [n, dim]

@@ -86,7 +86,7 @@ def ensemble_name(members: list[Member], weights) -> str:
     shares = f" ({', '.join(f'{w:.2f}' for w in weights)})" if weights else ""
     return f"ensemble of {len(members)}{shares}"
 
-
+# %% ../../nbs/challenge/05_join.ipynb #f59ede44
 def join(
     members: list[Member],
     data: LandmarkData,

@@ -53,7 +53,7 @@ def private_queries(data: LandmarkData) -> tuple[list, list]:
     nothing = [i for i, q in enumerate(queries) if public[q] is not None and not public[q]]
     return [i for i, q in enumerate(queries) if private[q] is not None], nothing
 
-
+# %% ../../nbs/challenge/06_problems.ipynb #6adcca45
 def recognition_problem(
     vectors: dict,  # part -> [n, d]
     classes: dict,  # part -> of `confident_classes`

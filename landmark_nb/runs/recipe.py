@@ -31,7 +31,7 @@ from landmark_nb.runs.settings import (
     load_plugins,
     pick_device,
 )
-from .watch import Training, Watcher, over, remember
+from .watch import Training, Watch, over, remember, watch_over
 from ..train.checkpoint import latest_checkpoint
 from ..train.workers import Workers
 from ..viz.report import Section, write_report
@@ -46,7 +46,7 @@ class Report:
     cards: list  # (number as text, what it is)
     sections: list  # of `viz.report.Section`
 
-
+# %% ../../nbs/runs/04_recipe.ipynb #acfd5021
 @runtime_checkable
 class Recipe(Protocol):
     "One way to train: a frozen `Config` of concerns, among them `run: RunConfig`, and these methods."
@@ -247,7 +247,7 @@ def fit(
     remember(training, folder.events("quarantine"))
     if not over(training):
         training.begin()
-        Watcher(training, recipe.run, folder, workers, progress).run()
+        watch_over(Watch(training, recipe.run, folder, workers, progress))
     return training.state
 
 # %% ../../nbs/runs/04_recipe.ipynb #9eb1d7c3
@@ -266,7 +266,7 @@ def open_folder(recipe: Recipe, rank: int = 0) -> RunFolder:
     "The folder of a recipe's run, for one worker."
     return RunFolder(recipe.run.out, to_flat(recipe), free_settings(recipe), rank)
 
-
+# %% ../../nbs/runs/04_recipe.ipynb #a55c5848
 def train_worker(
     settings: dict,  # all of them by name
     module: str,  # that registers the recipe
@@ -279,7 +279,7 @@ def train_worker(
         data = recipe.prepare(workers, test=False)
         fit(recipe, data, open_folder(recipe, workers.rank), False, workers)
 
-
+# %% ../../nbs/runs/04_recipe.ipynb #e39aa6ed
 def run_worker(
     settings: dict,  # all of them by name
     module: str,  # that registers the recipe
@@ -377,7 +377,7 @@ def file_sections(events: list[dict]) -> list:
             sections.append(Section(title, lead, rows))
     return sections
 
-
+# %% ../../nbs/runs/04_recipe.ipynb #cc51fa09
 def duration_section(events: list[dict]) -> Section:
     "How long each part of a run took."
     seconds = Counter()

@@ -54,7 +54,7 @@ def photograph_section(data: LandmarkData, last: str, seed: int) -> Section:
     grid = plots.image_grid(pictures, names, [manifest.ids[int(i)] for i in rows])
     return Section("Photographs", text, grid)
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #237ff47e
 def training_sections(data: LandmarkData, events: list[dict]) -> list[Section]:
     "How many photographs a landmark has, and the loss."
     counts = plots.rank_counts({name: c.counts for name, c in data.classes.items()})
@@ -86,7 +86,7 @@ def validation_sections(evaluations: list[dict]) -> list[Section]:
     )
     return [Section("Held-out photographs while training", text, plots.score_over_time(evaluations, LOCAL))]
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #a68fc9c0
 def score_sections(evaluations: list[Evaluation]) -> list[Section]:
     "All scores, as bars and as a table."
     text = (
@@ -109,7 +109,7 @@ def query_sections(before, after: Evaluation, data: LandmarkData, seed: int) -> 
     kinds = moved(before, after, positives, seed)
     return [Section(kind, text, strips(rows)) for kind, rows in kinds.items()]
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #f02a4fb4
 def missing_sections(missing: dict) -> list[Section]:
     "How many files of each list are not there."
     if not missing:

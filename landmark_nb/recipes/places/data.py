@@ -126,14 +126,12 @@ def choose_groups(
     order = rng(p.N, p.L).permutation(p.N * p.N * p.L)
     good = [int(g) for g in order if sizes.get(int(g), 0) >= batch]
     if len(good) < n:
-        raise ValueError(
-            f"groups={n}: only {len(good)} of {len(sizes)} groups have the {batch} classes that a "
-            f"batch needs (the largest has {max(sizes.values())}); lower groups or batch_size, or keep more classes "
-            "(smaller min_images, N or L)"
-        )
+        have = f"only {len(good)} of {len(sizes)} groups have the {batch} classes that a batch needs"
+        advice = "lower groups or batch_size, or keep more classes (smaller min_images, N or L)"
+        raise ValueError(f"groups={n}: {have} (the largest has {max(sizes.values())}); {advice}")
     return sorted(good[:n])
 
-
+# %% ../../../nbs/recipes/places/00_data.ipynb #de324461
 def no_class(p: Partition) -> str:
     "What is wrong with a partition that left nothing."
     return (

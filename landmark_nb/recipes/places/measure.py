@@ -77,7 +77,7 @@ def measure_ranking(place_set: PlaceSet, ranking: Ranking) -> dict:
     recall = recalls(ranking, place_set.positives)
     return dict(recall=recall, by_note=recalls_by_note(ranking, place_set), ranking=ranking)
 
-
+# %% ../../../nbs/recipes/places/01_measure.ipynb #10fc3795
 def measure(
     model,
     place_set: PlaceSet,
@@ -108,7 +108,7 @@ def measure(
         result |= dict(reranking=again)
     return result
 
-
+# %% ../../../nbs/recipes/places/01_measure.ipynb #a3143b83
 def plain(result: dict) -> dict:
     "A result without its rankings: what goes into the log."
     return {k: v for k, v in result.items() if k not in ("ranking", "reranking")}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'check_size', 'frozen_trunk', 'check_pairs', 'draws_so_far', 'sample_photographs', 'PlaceSettings',
-           'PlacesRecipe', 'measure_sets', 'channels_last', 'validation', 'begin_training', 'ReportedPlaces',
-           'CosPlace', 'check_joint', 'DCosPlace']
+           'CheckedPlaces', 'PlacesRecipe', 'measure_sets', 'channels_last', 'validation', 'begin_training',
+           'MeasuredPlaces', 'ReportedPlaces', 'CosPlace', 'check_joint', 'DCosPlace']
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #eb04a136
 import math
@@ -138,7 +138,7 @@ DRAWN = {
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #aad55bee
 @dataclass(frozen=True)
 class PlaceSettings(Config):
-    "The settings of a recipe for places, and their checks."
+    "The settings of a recipe for places."
 
     recipe: str = knob("places", "the name of the recipe")
     data: PlaceDataConfig = PlaceDataConfig()
@@ -157,6 +157,11 @@ class PlaceSettings(Config):
         "The settings of a drawn city, if the data is one."
         data = str(settings.get("data", PlaceDataConfig().data))
         return DRAWN.get(data, {}) | cls.drawn.get(data, {})
+
+# %% ../../../nbs/recipes/places/03_recipes.ipynb #e0e8b998
+@dataclass(frozen=True)
+class CheckedPlaces(PlaceSettings):
+    "The settings of a recipe for places, and what follows from them."
 
     @property
     def data_name(self) -> str:
@@ -192,7 +197,7 @@ class PlaceSettings(Config):
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #4406e99a
 @dataclass(frozen=True)
-class PlacesRecipe(PlaceSettings):
+class PlacesRecipe(CheckedPlaces):
     "A recipe for places. A subclass says how it trains."
 
     def trainer(self, state: State, data: PlaceData, loaders: int, workers: Workers, votes) -> Iterator[Step]:
@@ -280,8 +285,8 @@ def begin_training(c: PlacesRecipe, data: PlaceData, folder: RunFolder, workers:
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #4618ab16
 @dataclass(frozen=True)
-class ReportedPlaces(PlacesRecipe):
-    "A recipe for places that measures and reports."
+class MeasuredPlaces(PlacesRecipe):
+    "A recipe for places that trains and is measured."
 
     def training(self, data: PlaceData, folder: RunFolder, workers: Workers) -> Training:
         "A training that has not begun."
@@ -308,6 +313,11 @@ class ReportedPlaces(PlacesRecipe):
     def events(self, measured: list) -> list[dict]:
         "One event a test set."
         return [plain(result) for result in measured]
+
+# %% ../../../nbs/recipes/places/03_recipes.ipynb #439e6460
+@dataclass(frozen=True)
+class ReportedPlaces(MeasuredPlaces):
+    "A recipe for places with a report."
 
     def runs_beside(self, events: list[dict]) -> dict:
         "Validation of this run and of those beside it, by name."
