@@ -197,14 +197,19 @@ def sources(root):
                 yield f"{file.relative_to(root)}, cell {i}", ast.parse(text)
 
 
+@pytest.fixture(scope="module")
+def trees(root) -> dict:
+    return dict(sources(root))
+
+
 def sources_of_imports(tree: ast.AST) -> set:
     "The modules of the package that are imported from by their full names."
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
     return {node.module for node in nodes if node.module.split(".")[0] == "landmark_nb"}
 
 
-def test_every_import_leads_somewhere(root):
-    for name, tree in sources(root):
+def test_every_import_leads_somewhere(root, trees):
+    for name, tree in trees.items():
         for module in sources_of_imports(tree):
             place = root / module.replace(".", "/")
             assert place.is_dir() or place.with_suffix(".py").is_file(), f"{name}: there is no {module}"
@@ -227,30 +232,27 @@ def private_imports(tree: ast.AST) -> list:
     return found
 
 
-def test_no_private_name_of_another_module(root):
-    bad = {name: found for name, tree in sources(root) if (found := private_imports(tree))}
+def test_no_private_name_of_another_module(trees):
+    bad = {name: found for name, tree in trees.items() if (found := private_imports(tree))}
     assert not bad
     example = "from landmark_nb.search import knn\nfrom landmark_nb.core import _x\nknn._index()"
     assert private_imports(ast.parse(example)) == ["_x", "knn._index"]
 
 
+RECIPE_NAMES = ("cosplace", "dcosplace", "landmark")
+
+
+def asks_for_recipe(node: ast.AST) -> bool:
+    "Whether an expression is a recipe's name, the key 'recipe', or an attribute `recipe`."
+    if isinstance(node, ast.Constant):
+        return node.value in (*RECIPE_NAMES, "recipe")
+    return isinstance(node, ast.Attribute) and node.attr == "recipe"
+
+
 def recipe_branches(tree: ast.AST) -> list:
     "Comparisons with a recipe's name, or of an attribute `recipe`."
-    found = []
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Compare):
-            continue
-        for part in ast.walk(node):
-            named = isinstance(part, ast.Constant) and part.value in (
-                "cosplace",
-                "dcosplace",
-                "landmark",
-                "recipe",
-            )
-            if named or (isinstance(part, ast.Attribute) and part.attr == "recipe"):
-                found.append(ast.unparse(node))
-                break
-    return found
+    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    return [ast.unparse(node) for node in compared if any(map(asks_for_recipe, ast.walk(node)))]
 
 
 def test_no_branch_on_a_recipe_below_recipes(root):
@@ -267,7 +269,7 @@ def test_setting_names_of_every_choice():
     from landmark_nb.config import flat_fields, from_flat
     from landmark_nb.experiments import RECIPES
 
-    assert set(RECIPES) >= {"cosplace", "dcosplace", "landmark"}
+    assert set(RECIPES) >= set(RECIPE_NAMES)
     for name, entry in RECIPES.items():
         recipe = entry.make()
         chosen = {
