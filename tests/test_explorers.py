@@ -4,14 +4,17 @@ import io
 import os
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
-from lab import ROOT, TOKEN, drag, free_port, jupyterlab, nothing_wrong, run_all, serving, watched
+from lab import ROOT, TOKEN, drag, free_port, has_run, jupyterlab, nothing_wrong, run_all, serving, watched
 from playwright.sync_api import expect
 
 NAMES = ("retrieval", "knobs", "training", "descriptors", "groups")
+CHAPTERS = ("02_retrieval", "03_knobs", "05_groups")  # those that define an explorer and show it
+TALL = dict(width=1500, height=2400)
 
 
 def project(folder: Path) -> Path:
@@ -19,8 +22,8 @@ def project(folder: Path) -> Path:
     shutil.copy(ROOT / "settings.ini", folder)
     (ROOT / "worlds").mkdir(exist_ok=True)
     (folder / "worlds").symlink_to(ROOT / "worlds")
-    for n in NAMES:
-        shutil.copy(ROOT / f"nbs/tutorials/explore_{n}.ipynb", folder)
+    for name in NAMES:
+        shutil.copy(ROOT / f"nbs/tutorials/explore_{name}.ipynb", folder)
     return folder
 
 
@@ -30,11 +33,11 @@ def keep_picture(explorer, name: str, n: int = 0):
         return
     from PIL import Image
 
-    to = ROOT / os.environ["PICTURES"] / f"{name}{f'-{n + 1}' if n else ''}.png"
-    to.parent.mkdir(parents=True, exist_ok=True)
+    file = ROOT / os.environ["PICTURES"] / f"{name}{f'-{n + 1}' if n else ''}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
     explorer.scroll_into_view_if_needed()
     explorer.page.wait_for_timeout(600)
-    Image.open(io.BytesIO(explorer.screenshot())).convert("RGB").quantize(192).save(to, optimize=True)
+    Image.open(io.BytesIO(explorer.screenshot())).convert("RGB").quantize(192).save(file, optimize=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def opened(browser, lab, artefacts):
         pages.append(page)
 
         def picture(what, n=0):
-            page.set_viewport_size(dict(width=1500, height=2400))
+            page.set_viewport_size(TALL)
             page.wait_for_timeout(600)
             shot = page.locator(".lm-explorer").nth(n)
             shot.scroll_into_view_if_needed()
@@ -70,50 +73,66 @@ def opened(browser, lab, artefacts):
         page.close()
 
 
-def loaded(images) -> bool:
-    return images.evaluate_all("els => els.length > 0 && els.every(e => e.complete && e.naturalWidth > 0)")
+# What is in a page
+
+LOADED = "els => els.length > 0 && els.every(e => e.complete && e.naturalWidth > 0)"
+VALUES = "e => JSON.stringify(e._fullData.map(t => Array.from(t.y || [])))"
+LAST_QUERY = """e => {
+  const queries = e._fullData[1], layout = e._fullLayout, box = e.getBoundingClientRect();
+  const last = queries.x.length - 1;
+  return [box.x + layout._size.l + layout.xaxis.d2p(queries.x[last]),
+          box.y + layout._size.t + layout.yaxis.d2p(queries.y[last])];
+}"""
 
 
-def ys(explorer, n=0):
-    return (
-        explorer.locator(".js-plotly-plot")
-        .nth(n)
-        .evaluate("e => JSON.stringify(e._fullData.map(t => Array.from(t.y || [])))")
-    )
+def figure_values(explorer, n: int = 0) -> str:
+    "The values that the n-th figure of an explorer shows, as text."
+    return explorer.locator(".js-plotly-plot").nth(n).evaluate(VALUES)
+
+
+def click_last_query(page, explorer):
+    "Click the last query on the map of a retrieval explorer."
+    ground = explorer.locator(".js-plotly-plot")
+    ground.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    x, y = ground.evaluate(LAST_QUERY)
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y, steps=3)
+    page.wait_for_timeout(200)
+    page.mouse.click(x, y)
+
+
+# Each explorer
 
 
 def test_retrieval(opened):
     page, picture = opened("retrieval")
     x = page.locator(".lm-explorer").first
     found = x.locator(".lm-a .lm-found")
+    pictures = x.locator(".widget-hslider").first
     expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=30000)
-    before, star = found.get_attribute("data-query"), ys(x)
+
+    query, star = found.get_attribute("data-query"), figure_values(x)
     x.get_by_role("button", name="next wrong one").click()
-    expect(found).not_to_have_attribute("data-query", before)
-    assert ys(x) != star, "the star moved on the map"
+    expect(found).not_to_have_attribute("data-query", query)
+    assert figure_values(x) != star, "the star moved on the map"
     expect(found.locator(".lm-wrong").first).to_contain_text("1 · ")
-    drag(page, x.locator(".widget-hslider").first, 0.5)
+
+    drag(page, pictures, 0.5)
     expect(found).not_to_have_attribute("data-shown", "11")
     page.wait_for_timeout(700)  # a drag passes through other values
     n = int(found.get_attribute("data-shown"))
     expect(found.locator("figure")).to_have_count(n + 1)
     expect(x.locator(".lm-b figure")).to_have_count(n + 1)
-    drag(page, x.locator(".widget-hslider").first, 0.1)
+    drag(page, pictures, 0.1)
+
     x.get_by_label("show").select_option("lost")
     expect(found.locator(".lm-badge").first).to_be_visible()
     x.get_by_label("show").select_option("all")
-    was = found.get_attribute("data-query")
-    x.locator(".js-plotly-plot").scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
-    at = x.locator(".js-plotly-plot").evaluate(
-        "e => { const t = e._fullData[1], l = e._fullLayout, b = e.getBoundingClientRect(); const i = t.x.length - 1; return [b.x + l._size.l + l.xaxis.d2p(t.x[i]), b.y + l._size.t + l.yaxis.d2p(t.y[i])] }"
-    )
-    page.mouse.move(at[0] - 3, at[1])
-    page.mouse.move(*at, steps=3)
-    page.wait_for_timeout(200)
-    page.mouse.click(*at)
-    expect(found).not_to_have_attribute("data-query", was)
-    assert loaded(x.locator("figure img"))
+    query = found.get_attribute("data-query")
+    click_last_query(page, x)
+    expect(found).not_to_have_attribute("data-query", query)
+    assert x.locator("figure img").evaluate_all(LOADED)
     nothing_wrong(page)
     picture("after")
 
@@ -121,30 +140,29 @@ def test_retrieval(opened):
 def test_knobs(opened):
     page, picture = opened("knobs")
     x = page.locator(".lm-explorer").first
-    metric, pictures, bars = (
-        x.locator(".lm-metric [data-drawn]"),
-        x.locator(".lm-pictures [data-drawn]"),
-        x.locator(".js-plotly-plot .bars .point"),
-    )
+    metric, pictures = x.locator(".lm-metric [data-drawn]"), x.locator(".lm-pictures [data-drawn]")
     expect(x.locator(".js-plotly-plot").first).to_be_visible(timeout=30000)
     picture("before")
-    said, images = metric.inner_text(), pictures.inner_html()
+
+    score, images = metric.inner_text(), pictures.inner_html()
     drag(page, x.locator(".lm-knobs-boost .widget-hslider").first, 0.5)
-    expect(bars.first).to_be_visible()
-    assert metric.inner_text() != said and "+" in metric.inner_text() and pictures.inner_html() != images
-    assert "0.0 % pairs boosted" not in metric.inner_text()
-    gained = x.locator(".lm-gained select option")
-    assert gained.count() > 0
+    expect(x.locator(".js-plotly-plot .bars .point").first).to_be_visible()
+    assert metric.inner_text() != score and "+" in metric.inner_text()
+    assert "0.0 % pairs boosted" not in metric.inner_text() and pictures.inner_html() != images
+
+    assert x.locator(".lm-gained select option").count() > 0
     x.locator(".lm-gained select").select_option(index=0)
     query = pictures.locator(".lm-found").get_attribute("data-query")
-    expect(page.locator(".lm-explorer").nth(1).locator(".lm-a .lm-found")).to_have_attribute(
-        "data-query", query
-    )  # the retrieval explorer follows
+    retrieval = page.locator(".lm-explorer").nth(1).locator(".lm-a .lm-found")
+    expect(retrieval).to_have_attribute("data-query", query)  # it follows
+
+    code = x.locator(".lm-code pre")
     x.locator(".lm-code summary").click()
-    expect(x.locator(".lm-code pre")).to_contain_text("SoftLabelConfig(boost_1_1=")
+    expect(code).to_contain_text("SoftLabelConfig(boost_1_1=")
     picture("after")
     x.get_by_role("button", name="undo").click()
-    expect(x.locator(".lm-code pre")).not_to_contain_text("boost_1_1")
+    expect(code).not_to_contain_text("boost_1_1")
+
     x.get_by_role("button", name="tune from here").click()
     expect(x.locator(".lm-wordy", has_text="held out, in 100 trials")).to_be_visible(timeout=60000)
     for n in (1, 2, 3):
@@ -152,7 +170,7 @@ def test_knobs(opened):
     nothing_wrong(page)
 
 
-def test_training_while_it_runs(browser, lab, opened, artefacts):
+def test_training_while_it_runs(browser, lab, artefacts):
     page = run_all(browser, lab, "explore_training.ipynb", wait=False)
     step = page.locator(".lm-status [data-step]")
     step.wait_for(timeout=90000)
@@ -162,13 +180,14 @@ def test_training_while_it_runs(browser, lab, opened, artefacts):
         if "48" in seen:
             break
         page.wait_for_timeout(200)
-    page.wait_for_function("() => window.__ran", timeout=180000)
+    has_run(page)
     assert len(seen) > 2, f"the steps that were seen: {seen}"
+
     x = page.locator(".lm-explorer").first
-    curves = ys(x, 1)
+    curves = figure_values(x, 1)
     page.get_by_role("radio", name="images").or_(page.get_by_role("button", name="images")).first.click()
     expect(x.locator(".js-plotly-plot").nth(1)).to_contain_text("training images seen")
-    assert ys(x, 1) == curves, "another clock, the same scores"
+    assert figure_values(x, 1) == curves, "another clock, the same scores"
     page.set_viewport_size(dict(width=1500, height=1600))
     page.wait_for_timeout(800)
     nothing_wrong(page)
@@ -179,17 +198,16 @@ def test_training_while_it_runs(browser, lab, opened, artefacts):
 
 def test_descriptors(opened):
     page, picture = opened("descriptors")
-    said = page.locator(".lm-explorer").first.locator("[data-selected]")
-    every = said.get_attribute("data-selected")
-    atlas = page.locator(".lm-explorer").first
+    atlas, below = page.locator(".lm-explorer").first, page.locator(".lm-explorer").nth(1)
+    selected = atlas.locator("[data-selected]")
+    every = selected.get_attribute("data-selected")
     kind = atlas.get_by_text("query, not found").first  # a bar of the chart `kind`
     kind.wait_for(timeout=60000)
     kind.scroll_into_view_if_needed()
     kind.click()
-    expect(said).not_to_have_attribute("data-selected", every, timeout=20000)
-    n = int(said.get_attribute("data-selected"))
-    below = page.locator(".lm-explorer").nth(1)
-    expect(below.locator("text=" + f"{n} of 32 queries")).to_be_visible(timeout=20000)
+    expect(selected).not_to_have_attribute("data-selected", every, timeout=20000)
+    n = int(selected.get_attribute("data-selected"))
+    expect(below.locator(f"text={n} of 32 queries")).to_be_visible(timeout=20000)
     picture("after")
     picture("after", 1)
     nothing_wrong(page)
@@ -200,50 +218,65 @@ def test_groups(opened):
     x = page.locator(".lm-explorer").first
     classes = x.locator("[data-classes]")
     expect(x.locator(".js-plotly-plot").nth(1)).to_be_visible(timeout=30000)
-    said, was = classes.inner_text(), ys(x, 1)
+    numbers, sizes = classes.inner_text(), figure_values(x, 1)
     drag(page, x.locator(".widget-hslider").first, 0.6)  # M
-    expect(classes).not_to_have_text(said)
+    expect(classes).not_to_have_text(numbers)
     page.wait_for_timeout(300)
-    assert ys(x, 1) != was
+    assert figure_values(x, 1) != sizes
     x.get_by_label("show").select_option(index=1)
     expect(x.locator(".js-plotly-plot").first).to_contain_text("group")  # the sizes of this one
     nothing_wrong(page)
     picture("after")
 
 
-def test_names_are_no_markup(browser, lab, tmp_path):
+# Names
+
+SEARCHED = """
+import numpy as np
+from landmark_nb.core import Ranking
+from landmark_nb.data.layouts.folder import read_folder
+from landmark_nb.search.problems import SoftLabels
+from landmark_nb.viz.explorers.results import Predictions, Results
+from landmark_nb.viz.widgets import DescriptorMap, KnobExplorer, RetrievalExplorer
+
+def evil(n, times=1):
+    return [f"<img src=x onerror=alert({n})>"] * times
+
+queries, database = read_folder("queries"), read_folder("database")
+classes, conf = np.array([[0, 1, 2]] * 3), np.full((3, 3), 0.5)
+found = Ranking(np.array([[0, 1, 2]] * 3), np.array([[0.9, 0.8, 0.7]] * 3))
+right = [np.array([i]) for i in range(3)]
+said = Predictions(classes, conf, classes, conf, evil(3, 3))
+results = Results(queries, database, {evil(2)[0]: found}, right, said, conditions=evil(4, 3))
+retrieval = RetrievalExplorer(results)
+retrieval
+"""
+KNOBS = """
+problem = SoftLabels(found, classes, conf, classes, conf, right)
+KnobExplorer(problem, results, retrieval=retrieval)
+"""
+ATLAS = """
+DescriptorMap(database, np.eye(3, dtype=np.float32), dict(kind=evil(5, 3)), method="pca")
+"""
+
+
+def write_notebook(path: Path, *cells: str):
+    "A notebook of code."
+    kernel = dict(display_name="python3", language="python", name="python3")
+    code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(metadata=dict(kernelspec=kernel), cells=code), path)
+
+
+def test_names_are_no_markup(browser, lab):
     "Folders of photographs with names that a page must not take for markup."
     from PIL import Image
 
     evil = "<img src=x onerror=alert(1)>.png"
     for part in ("database", "queries"):
-        (tmp_path / part).mkdir()
+        (lab["folder"] / part).mkdir()
         for i, name in enumerate((evil, "b.png", "c.png")):
-            Image.new("RGB", (60, 40), (80 * i, 120, 90)).save(tmp_path / part / name)
-    nb = nbformat.v4.new_notebook(
-        metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3")),
-        cells=[
-            nbformat.v4.new_code_cell(f"""
-import numpy as np
-from landmark_nb.core import Ranking
-from landmark_nb.data.places import read_folder
-from landmark_nb.search.tune import SoftLabels
-from landmark_nb.viz.explorers.results import Predictions, Results
-from landmark_nb.viz.widgets import DescriptorMap, KnobExplorer, RetrievalExplorer
-q, d = (read_folder({str(tmp_path)!r} + "/" + p) for p in ("queries", "database"))
-c, p = np.array([[0, 1, 2]] * 3), np.full((3, 3), .5)
-found, right = Ranking(np.array([[0, 1, 2]] * 3), np.array([[.9, .8, .7]] * 3)), [np.array([i]) for i in range(3)]
-results = Results(q, d, {{"<img src=x onerror=alert(2)>": found}}, right, Predictions(c, p, c, p, ["<img src=x onerror=alert(3)>"] * 3), conditions=["<img src=x onerror=alert(4)>"] * 3)
-r = RetrievalExplorer(results); r"""),
-            nbformat.v4.new_code_cell(
-                "KnobExplorer(SoftLabels(found, c, p, c, p, right), results, retrieval=r)"
-            ),
-            nbformat.v4.new_code_cell(
-                "DescriptorMap(d, np.eye(3, dtype=np.float32), dict(kind=['<img src=x onerror=alert(5)>'] * 3), method='pca')"
-            ),
-        ],
-    )
-    nbformat.write(nb, lab["folder"] / "names.ipynb")
+            Image.new("RGB", (60, 40), (80 * i, 120, 90)).save(lab["folder"] / part / name)
+    write_notebook(lab["folder"] / "names.ipynb", SEARCHED, KNOBS, ATLAS)
     page = run_all(browser, lab, "names.ipynb")
     expect(page.locator(".lm-found").first).to_contain_text("<img src=x onerror=alert(4)>")
     page.locator(".lm-explorer").nth(2).get_by_text(evil).first.wait_for(timeout=30000)
@@ -253,36 +286,32 @@ r = RetrievalExplorer(results); r"""),
     page.close()
 
 
+# Without code
+
+
 def test_app_without_code(browser, tmp_path, artefacts):
     "Voila shows an explorer without its code, to those who have the token."
-    import urllib.request
-
     port = free_port()
     args = [
-        sys.executable,
-        "-m",
-        "voila",
-        str(project(tmp_path)),
-        "--template=offline",
-        f"--token={TOKEN}",
-        "--no-browser",
-        "--Voila.ip=127.0.0.1",
-        f"--port={port}",
+        *(sys.executable, "-m", "voila", str(project(tmp_path))),
+        *("--template=offline", f"--token={TOKEN}", "--no-browser"),
+        *("--Voila.ip=127.0.0.1", f"--port={port}"),
     ]
     with serving(args, tmp_path, port, f"/?token={TOKEN}") as app:
-        with urllib.request.urlopen(f"{app['url']}/voila/render/explore_groups.ipynb", timeout=30) as r:
-            assert "/login" in r.url, "without the token one is asked for it"
+        address = f"{app['url']}/voila/render/explore_groups.ipynb"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert "/login" in answer.url, "without the token one is asked for it"
         page = watched(browser, app["url"])
-        page.goto(f"{app['url']}/voila/render/explore_groups.ipynb?token={TOKEN}")
+        page.goto(f"{address}?token={TOKEN}")
         x = page.locator(".lm-explorer").first
         x.wait_for(timeout=90000)
         expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60000)
-        said = x.locator("[data-classes]").inner_text()
+        classes = x.locator("[data-classes]")
+        numbers = classes.inner_text()
         drag(page, x.locator(".widget-hslider").first, 0.5)
-        expect(x.locator("[data-classes]")).not_to_have_text(said, timeout=20000)
-        assert (
-            "import" not in page.locator("body").inner_text() and page.errors == [] and page.others == []
-        ), (page.errors, page.others)
+        expect(classes).not_to_have_text(numbers, timeout=20000)
+        assert "import" not in page.locator("body").inner_text()
+        assert page.errors == [] and page.others == [], (page.errors, page.others)
         page.screenshot(path=artefacts / "app.png")
         page.close()
 
@@ -290,13 +319,13 @@ def test_app_without_code(browser, tmp_path, artefacts):
 @pytest.mark.skipif(
     not os.environ.get("PICTURES"), reason="only `make pictures` needs the chapters' pictures"
 )
-@pytest.mark.parametrize("chapter", ["04_retrieval", "05_knobs", "07_groups"])
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapters(browser, lab, chapter):
     "Pictures of the explorers in the chapters that define them."
-    shutil.copy(ROOT / f"nbs/viz/{chapter}.ipynb", lab["folder"])
+    shutil.copy(ROOT / f"nbs/viz/explorers/{chapter}.ipynb", lab["folder"])
     page = run_all(browser, lab, f"{chapter}.ipynb", wait=False)
-    page.wait_for_function("() => window.__ran", timeout=180000)
-    page.set_viewport_size(dict(width=1500, height=2400))
+    has_run(page)
+    page.set_viewport_size(TALL)
     page.wait_for_timeout(800)
     for n in range(page.locator(".lm-explorer").count()):
         keep_picture(page.locator(".lm-explorer").nth(n), chapter, n)
