@@ -8,38 +8,22 @@ __all__ = ['lock_folder', 'RunFolder', 'timed', 'unreadable']
 # %% ../../nbs/runs/01_folder.ipynb #3666e03e
 import contextlib
 import json
-import os
-import socket
+import reprlib
 import time
 from pathlib import Path
 
-from ..core import atomic_write, read_json
-from ..log import config_of, parse_events, read_events
+from ..core import atomic_write, lock_file, open_file, read_json
+from ..log import config_of, parse_events, read_events, wrong_in
 from ..train.checkpoint import differing, latest_checkpoint
 
 # %% ../../nbs/runs/01_folder.ipynb #35fb5eca
 def lock_folder(path: Path):
     """Keep other processes out until the file that is returned is closed.
 
-    Raises `ValueError` naming who holds it.
+    Raises `ValueError` naming who holds it, `OSError` where the file system grants no locks.
     """
-    import fcntl
-
-    path.mkdir(parents=True, exist_ok=True)
-    lock = open(path / "run.lock", "a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "just starting"
-        lock.close()
-        advice = "wait for it, stop it, or use another run folder"
-        raise ValueError(f"{path} is held by a run that is still going ({holder}): {advice}") from None
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
-    os.register_at_fork(after_in_child=lock.close)  # a loader's process may live a little longer than we do
-    return lock
+    advice = "wait for it, stop it, or use another run folder"
+    return lock_file(path / "run.lock", f"{path} is held by a run that is still going", advice)
 
 # %% ../../nbs/runs/01_folder.ipynb #1ec0fa32
 class RunFolder:
@@ -99,9 +83,15 @@ class RunFolder:
         atomic_write(self.path / "config.json", json.dumps(self.config, indent=1))
 
     def log(self, kind: str, **values):
-        "Append an event to this worker's log."
+        """Append an event to this worker's log.
+
+        Raises `ValueError` for one that nobody would read again.
+        """
+        event = json.loads(json.dumps(dict(kind=kind, **values)))
+        if wrong := wrong_in(event):
+            raise ValueError(f"{self.log_path}: {wrong}; got {reprlib.repr(event)}")
         with open(self.log_path, "a", encoding="utf-8") as log:
-            log.write(json.dumps(dict(kind=kind, **values)) + "\n")
+            log.write(json.dumps(event) + "\n")
 
     def events(self, kind: str | None = None) -> list[dict]:
         "The events so far, of all workers."
@@ -109,9 +99,10 @@ class RunFolder:
 
     def cut(self, step: int):
         "Drop the events of steps beyond `step`, and a last line that was not finished."
-        for log in sorted(self.path.glob("metrics*.jsonl")):
-            kept = [e for e in parse_events(log.read_bytes()) if e.get("step", 0) <= step]
-            atomic_write(log, "".join(json.dumps(e) + "\n" for e in kept))
+        for path in sorted(self.path.glob("metrics*.jsonl")):
+            with open_file(path) as log:
+                kept = [e for e in parse_events(log.read()) if e.get("step", 0) <= step]
+            atomic_write(path, "".join(json.dumps(e) + "\n" for e in kept))
 
 # %% ../../nbs/runs/01_folder.ipynb #c73454ed
 @contextlib.contextmanager
