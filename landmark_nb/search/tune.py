@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['number_knobs', 'knobs_to_move', 'Space', 'space_of', 'Best', 'import_optuna', 'cma_study', 'search_knobs', 'Tuned',
-           'group_numbers', 'deal_folds', 'tune_folds', 'check_held_out', 'tune_held_out', 'tune', 'ablation',
-           'save_preset', 'load_preset']
+           'group_numbers', 'deal_folds', 'tune_folds', 'check_held_out', 'tune_held_out', 'tune', 'alone_and_without',
+           'ablation', 'save_preset', 'preset_knobs', 'load_preset']
 
 # %% ../../nbs/search/13_tune.ipynb #5c8777c3
 import json
@@ -308,6 +308,19 @@ def tune(
     return tune_folds(problem, search, starts[0], part, seed)
 
 # %% ../../nbs/search/13_tune.ipynb #46c45749
+def alone_and_without(
+    problem,
+    config,  # what was found
+    base,  # what it is compared with
+    rows,  # some of the queries; None: all
+    names: list,  # of knobs
+) -> tuple:  # two scores
+    "The score of the base with some of a config's knobs, and of the config without them."
+    new, old = to_flat(config), to_flat(base)
+    score = lambda c, knobs: problem.score(from_flat(c, {name: knobs[name] for name in names}), rows)
+    return score(base, new), score(config, old)
+
+# %% ../../nbs/search/13_tune.ipynb #989259ef
 def ablation(
     problem,
     config,  # what was found
@@ -322,9 +335,8 @@ def ablation(
     nothing, everything = problem.score(base, rows), problem.score(config, rows)
     table = [["knobs", "value", "alone", "gain", "without", "cost of removal"]]
     for group, names in groups.items():
-        alone = problem.score(from_flat(base, {name: new[name] for name in names}), rows)
-        without = problem.score(from_flat(config, {name: old[name] for name in names}), rows)
         value = ", ".join(f"{new[name]:.3g}" for name in names)
+        alone, without = alone_and_without(problem, config, base, rows, names)
         scores = alone, alone - nothing, without, everything - without
         table.append([group, value, *(round(score, 4) for score in scores)])
     return table
@@ -347,15 +359,12 @@ def save_preset(
     atomic_write(path, json.dumps(preset, indent=1) + "\n")
 
 # %% ../../nbs/search/13_tune.ipynb #59b59b9b
-def load_preset(
-    path,  # of a JSON file
+def preset_knobs(
+    path,  # for messages
+    preset,  # what the file holds
     problem,
-):  # a config
-    """A config that `save_preset` wrote.
-
-    Raises `ValueError` for one of another pipeline, or with knobs that it does not know.
-    """
-    preset = read_json(path)
+) -> dict:
+    "A preset's knobs. Raises `ValueError` for what is no preset of this problem."
     if not isinstance(preset, dict) or not isinstance(preset.get("knobs", {}), dict):
         raise ValueError(f"{path}: is no preset")
     if preset.get("pipeline") != problem.name:
@@ -363,6 +372,18 @@ def load_preset(
     knobs = preset.get("knobs", {})
     if missing := to_flat(problem.Config()).keys() - knobs.keys():
         raise ValueError(f"{path}: lacks the knob {min(missing)!r} of {problem.name!r}")
+    return knobs
+
+# %% ../../nbs/search/13_tune.ipynb #69978e84
+def load_preset(
+    path,  # of a JSON file
+    problem,
+):  # a config
+    """A config that `save_preset` wrote.
+
+    Raises `ValueError` for one of another problem, or with knobs that it does not know.
+    """
+    knobs = preset_knobs(path, read_json(path), problem)
     try:
         return from_flat(problem.Config(), knobs)
     except (ValueError, KeyError, AttributeError) as e:
