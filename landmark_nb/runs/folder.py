@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from ..core import atomic_write, lock_file, open_file, read_json
-from ..log import config_of, parse_events, read_events, wrong_in
-from ..train.checkpoint import differing, latest_checkpoint
+from ..log import best_model, config_of, parse_events, read_events, wrong_in
+from ..train.checkpoint import check_checkpoints, differing, latest_checkpoint, read_state
 
 # %% ../../nbs/runs/01_folder.ipynb #35fb5eca
 def lock_folder(path: Path):
@@ -29,7 +29,8 @@ def lock_folder(path: Path):
 class RunFolder:
     """A run's folder, for one worker. Nothing is written before `start`.
 
-    Raises `ValueError` for a folder that holds a run with other settings, or that has lost its log.
+    Raises `ValueError` for a folder that holds a run with other settings, or that has lost its log or a part
+    of its newest checkpoint, `FileNotFoundError` for one that has lost its best model.
     """
 
     def __init__(
@@ -45,16 +46,19 @@ class RunFolder:
         self.log_path = self.path / (f"metrics-{rank}.jsonl" if rank else "metrics.jsonl")
 
     def check(self, free):
-        "Raise `ValueError` for another run's folder, or for one without its log."
+        "Raise `ValueError` for another run's folder, or for one that has lost what it needs to go on."
         file = self.path / "config.json"
         if file.exists() and (differences := differing(read_json(file), self.config, free)):
             text = f"{self.path} is a run with another configuration: {'; '.join(differences)}"
             raise ValueError(f"{text}. Use another run folder, or delete this one")
-        log = self.path / "metrics.jsonl"
-        if not log.exists() and latest_checkpoint(self.checkpoints):
+        check_checkpoints(self.checkpoints)
+        last, log = latest_checkpoint(self.checkpoints), self.path / "metrics.jsonl"
+        if last is not None and not log.exists():
             raise ValueError(
                 f"{self.path} has checkpoints but its {log.name} is gone; use another run folder"
             )
+        if last is not None and read_state(last)["best"]:
+            best_model(self.path)  # which is what is measured after training
 
     @property
     def checkpoints(self) -> Path:
