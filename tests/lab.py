@@ -110,10 +110,17 @@ def jupyterlab(folder: Path):
 
 # Pages
 
+# anywidget gives a widget two seconds to load, which Embedding Atlas needs alone on a machine that is busy
+PATIENT = """
+const timeout = AbortSignal.timeout.bind(AbortSignal);
+AbortSignal.timeout = ms => timeout(20 * ms);
+"""
+
 
 def watched(browser, url: str, width: int = 1500, height: int = 1100):
     "A page that remembers what it asked of other hosts, and its errors."
     page = browser.new_page(viewport=dict(width=width, height=height))
+    page.add_init_script(PATIENT)
     page.others, page.errors = [], []
     sockets = url.replace("http", "ws")
 

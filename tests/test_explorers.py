@@ -323,8 +323,7 @@ def test_app_without_code(browser, tmp_path, artefacts):
 def test_chapters(browser, lab, chapter):
     "Pictures of the explorers in the chapters that define them."
     shutil.copy(ROOT / f"nbs/viz/explorers/{chapter}.ipynb", lab["folder"])
-    page = run_all(browser, lab, f"{chapter}.ipynb", wait=False)
-    has_run(page)
+    page = run_all(browser, lab, f"{chapter}.ipynb")
     page.set_viewport_size(TALL)
     page.wait_for_timeout(800)
     for n in range(page.locator(".lm-explorer").count()):
