@@ -312,8 +312,8 @@ def lock_error(path: Path, e: OSError) -> OSError:
 # %% ../nbs/00_core.ipynb #54e07fd6
 def lock_file(
     path: Path,
-    busy: str,  # what is said if another process holds it
-    advice: str,  # and what to do then
+    busy: str = "",  # what is said if another process holds it
+    advice: str = "",  # and what to do then
     wait: bool = False,  # wait for it instead
 ):  # an open file
     """Keep other processes out until the file that is returned is closed.

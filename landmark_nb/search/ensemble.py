@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import rng, save_tensors
+from ..core import open_tensors, rng, save_tensors
 from .knn import knn
 from .metrics import average_precision
-from .store import Store, create_store, open_rows, save_rows
+from .store import Store, create_store, filling, save_rows
 
 # %% ../../nbs/search/04_ensemble.ipynb #ba3f5c4a
 def check_weights(
@@ -110,16 +110,18 @@ def combine_stores(
 ) -> np.ndarray:  # [n, sum of d_m]
     """`combine` block by block into a store: memory is one block, and what was interrupted goes on.
 
-    Without a path, in memory. Raises `ValueError` for stores of different lists, and for a folder that holds
-    another ensemble."""
+    Without a path, in memory. Raises `ValueError` for stores of different lists, for a folder that holds
+    another ensemble, and for one that another process is filling; `OSError` where the disk has not got the
+    space that it needs."""
     check_stores(stores)
     w = check_weights(weights, len(stores))
     if path is None:
         return combine([s.vectors for s in stores], w)
     dim = sum(s.vectors.shape[1] for s, weight in zip(stores, w) if weight)
     out = create_store(path, stores[0].ids, dim, _ensemble_of(stores, w), dtype)
-    if not out.complete:
-        vectors = open_rows(out)
+    if out.complete:
+        return out.vectors
+    with filling(out) as vectors:
         for start in range(out.done, len(out), block):
             part = combine([s.vectors[start : start + block] for s in stores], w)
             vectors[start : start + block] = part
@@ -155,12 +157,17 @@ class Whitening:
     @classmethod
     def load(cls, path) -> "Whitening":
         "Read what `save` wrote. Raises `ValueError` for a file that holds something else."
-        from safetensors.numpy import load_file
-
-        tensors = load_file(path)
-        if tensors.keys() != {"mean", "matrix"}:
-            raise ValueError(f"{path}: holds {', '.join(sorted(tensors))}; a whitening has mean and matrix")
-        return cls(tensors["mean"], tensors["matrix"])
+        with open_tensors(path) as f:
+            if set(f.keys()) != {"mean", "matrix"}:
+                raise ValueError(
+                    f"{path}: holds {', '.join(sorted(f.keys()))}; a whitening has mean and matrix"
+                )
+            mean, matrix = (f.get_tensor(name).numpy() for name in ("mean", "matrix"))
+        if mean.ndim != 1 or matrix.shape[:-1] != mean.shape:
+            raise ValueError(
+                f"{path}: its mean is {mean.shape} and its matrix {matrix.shape}; must be [d], [d, dim]"
+            )
+        return cls(mean, matrix)
 
 # %% ../../nbs/search/04_ensemble.ipynb #f02bf164
 def _whitening_sample(

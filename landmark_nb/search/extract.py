@@ -8,7 +8,7 @@ __all__ = ['image_batches', 'views', 'describe', 'extract']
 # %% ../../nbs/search/01_extract.ipynb #577ef30d
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..core import note_progress
 from ..images import BadImage, read_image
-from .store import Store, create_store, open_rows, save_rows
+from .store import Store, create_store, filling, save_rows
 
 # %% ../../nbs/search/01_extract.ipynb #0206fbac
 def _height_and_width(size) -> tuple:  # pixels
@@ -136,15 +136,18 @@ def _into_memory(
 
 
 def _into_store(
-    batches: Iterable,  # what `_descriptor_batches` yields, from row `store.done`
+    batches: Callable[[int], Iterable],  # given a row, what `_descriptor_batches` yields from it on
     store: Store,
     every: int = 50,  # batches between two notes of how far it is
 ):
-    out = store.vectors if store.complete else open_rows(store)
-    for i, (rows, vectors) in enumerate(batches, 1):
-        out[rows[0] : rows[-1] + 1] = vectors
-        if i % every == 0 or rows[-1] == len(store) - 1:
-            save_rows(store, out, int(rows[-1]) + 1)
+    if store.complete:
+        list(batches(len(store)))  # there are none; a progress bar says so
+        return
+    with filling(store) as out:
+        for i, (rows, vectors) in enumerate(batches(store.done), 1):
+            out[rows[0] : rows[-1] + 1] = vectors
+            if i % every == 0 or rows[-1] == len(store) - 1:
+                save_rows(store, out, int(rows[-1]) + 1)
 
 # %% ../../nbs/search/01_extract.ipynb #9cd9bf77
 def _described_by(
@@ -211,17 +214,21 @@ def extract(
 ) -> np.ndarray:  # [n, d], memory-mapped where there is a path
     """Descriptors of all images of a manifest; with a path, resumes where it stopped.
 
-    Memory: a few batches, and the ids. Raises `ValueError` for scales that are none, and for a store of
-    other images or another model."""
+    Memory: a few batches, and the ids. Raises `ValueError` for scales that are none, for a store of other
+    images or another model, and for one that another process is filling; `OSError` where the disk has not
+    got the space that the store needs, before anything is computed.
+    """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales={scales}: must be one positive number or more")
     model.eval()
-    store = None if path is None else _open_store(model, manifest, size, path, dtype, flip, scales)
-    start = 0 if store is None else store.done
-    images = image_batches(manifest, np.arange(start, len(manifest)), size, batch)
-    batches = _descriptor_batches(model, images, flip, scales, on_bad)
-    batches = _with_bar(batches, len(manifest), start, desc, progress)
-    if store is None:
-        return _into_memory(batches, len(manifest), dtype)
-    _into_store(batches, store)
+
+    def batches(start: int) -> Iterator:
+        "From a row on."
+        images = image_batches(manifest, np.arange(start, len(manifest)), size, batch)
+        described = _descriptor_batches(model, images, flip, scales, on_bad)
+        return _with_bar(described, len(manifest), start, desc, progress)
+
+    if path is None:
+        return _into_memory(batches(0), len(manifest), dtype)
+    _into_store(batches, _open_store(model, manifest, size, path, dtype, flip, scales))
     return Store(path).vectors
