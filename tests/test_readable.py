@@ -1,4 +1,4 @@
-"Code that reads: small cells, short functions, a docstring on every public name. The rest is ruff's business."
+"Code that reads: small cells, short functions, a docstring on every public name. Looks are ruff's business."
 
 import ast
 import json
