@@ -69,7 +69,7 @@ def check_confidences(
     classes: np.ndarray,  # int [rows, j]
     conf: np.ndarray,  # [rows, j]
 ):
-    "Raises `ValueError` naming the row of a confidence outside [0, 1]; where there is no class, it may be any."
+    "Raises `ValueError` naming the row of a confidence outside [0, 1]; without a class it may be any."
     wrong = ~((conf >= 0) & (conf <= 1)) & (classes >= 0)  # in these words NaN is wrong, too
     if wrong.any():
         row, k = first_place(wrong)
