@@ -201,6 +201,10 @@ def pick(registry: Registry, value) -> Chosen:
     if isinstance(value, Chosen):
         registry[value.name]
         return value
+    if not isinstance(value, str):
+        raise ValueError(
+            f"parameter {registry.kind}={value!r}: must be a name; known are {', '.join(registry)}"
+        )
     Settings = registry[value].Settings
     return Chosen(value, Settings() if Settings else None)
 
