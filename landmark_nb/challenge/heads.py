@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import save_tensors
+from ..core import open_tensors, save_tensors, shapes_in
 from ..search.metrics import gap
 from ..train.workers import Workers
 
@@ -58,22 +58,21 @@ def find_pieces(folder) -> list[Path]:
     if not files:
         text = "it is no run of the landmark recipe, or has not validated yet"
         raise FileNotFoundError(f"{folder}: no head-...safetensors; {text}")
-    world = int(files[0].stem.rsplit("-", 1)[1])
-    if [f.name for f in files] != [piece_name(rank, world) for rank in range(world)]:
-        names = ", ".join(f.name for f in files)
-        raise ValueError(f"{folder}: of a head of {world} pieces there are {names}")
+    if [f.name for f in files] != [piece_name(rank, len(files)) for rank in range(len(files))]:
+        pieces, names = files[0].stem.rsplit("-", 1)[1].lstrip("0"), ", ".join(f.name for f in files[:9])
+        raise ValueError(f"{folder}: of a head of {pieces} pieces there are {names}")
     return files
 
-
-def read_piece(file: Path) -> tuple:  # tensor [classes, K, dim], labels
+# %% ../../nbs/challenge/02_heads.ipynb #8fb099df
+def read_piece(file: Path) -> tuple:  # tensor [classes, K, dim], labels of all classes
     "A piece of a head. Raises `ValueError` for a file that is none."
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as f:
-            return f.get_tensor("centers"), (f.metadata() or {}).get("labels", "").split(" ")
-    except SafetensorError as e:
-        raise ValueError(f"{file}: not a readable safetensors file ({e})") from e
+    with open_tensors(file) as f:
+        shape = shapes_in(f).get("centers", [])
+        if len(shape) != 3 or not all(shape):
+            raise ValueError(
+                f"{file}: is no piece of a head; it must hold `centers` [classes, K, dim], not {shape}"
+            )
+        return f.get_tensor("centers"), (f.metadata() or {}).get("labels", "").split(" ")
 
 # %% ../../nbs/challenge/02_heads.ipynb #22dbd818
 def load_head(
@@ -84,6 +83,9 @@ def load_head(
     import torch
 
     pieces = [read_piece(file) for file in find_pieces(folder)]
+    if len(shapes := {p[0].shape[1:] for p in pieces}) > 1:
+        text = " and ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(f"{folder}: the pieces of its head are of different models, [K, dim] = {text}")
     centers, own = torch.cat([p[0] for p in pieces]), pieces[-1][1]
     if len(own) != len(centers):
         raise ValueError(f"{folder}: its head has {len(centers)} classes and {len(own)} labels")
