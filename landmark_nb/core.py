@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FULL', 'CLOSED', 'PART', 'OLD_PART', 'UNKNOWN', 'MOST_INT', 'JSON_WORDS', 'MOST_JSON', 'note_progress', 'Ranking',
-           'expect_fail', 'free_bytes', 'write_advice', 'os_error', 'write_error', 'machine_mark', 'part_name',
-           'process_runs', 'is_left', 'remove', 'clear_parts', 'part_folder', 'follow_umask', 'atomic_path',
-           'atomic_write', 'save_tensors', 'atomic_folder', 'write_through', 'take_space', 'allocate', 'allocate_array',
-           'lock_error', 'lock_file', 'open_file', 'kind_words', 'has_kind', 'check_fields', 'parse_json', 'read_json',
-           'open_tensors', 'shapes_in', 'load_csv', 'read_csv', 'Tail', 'rng']
+           'expect_fail', 'free_bytes', 'write_advice', 'os_error', 'write_error', 'naming_refusal', 'machine_mark',
+           'part_name', 'process_runs', 'is_left', 'remove', 'clear_parts', 'part_folder', 'follow_umask',
+           'atomic_path', 'atomic_write', 'save_tensors', 'atomic_folder', 'write_through', 'take_space', 'allocate',
+           'allocate_array', 'lock_error', 'lock_file', 'open_file', 'kind_words', 'has_kind', 'check_fields',
+           'parse_json', 'read_json', 'open_tensors', 'shapes_in', 'load_csv', 'read_csv', 'Tail', 'rng']
 
 # %% ../nbs/00_core.ipynb #1aea03dc
 import contextlib
@@ -113,6 +113,18 @@ def write_error(path, e: OSError) -> OSError:
     "An error that says which file could not be written, why, and what to do."
     return OSError(e.errno, f"could not write {path}: {e.strerror or e}. {write_advice(path, e.errno)}")
 
+# %% ../nbs/00_core.ipynb #e790ac73
+@contextlib.contextmanager
+def naming_refusal(path):
+    "What the system refuses in the block, whatever library asked it, is raised as `write_error` of `path`."
+    try:
+        yield
+    except Exception as e:
+        refused = os_error(e)
+        if refused is None:
+            raise
+        raise write_error(path, refused) from e
+
 # %% ../nbs/00_core.ipynb #e1f9e916
 @cache
 def machine_mark() -> str:
@@ -143,7 +155,7 @@ def process_runs(pid: int) -> bool:
 
 # %% ../nbs/00_core.ipynb #3ab9ec10
 PART = re.compile(r"\..*\.(?P<mark>[0-9a-f]{8})\.(?P<pid>\d{1,9})\.[0-9a-f]{8}\.part")  # of `part_name`
-OLD_PART = re.compile(r"\..*\.\d+\.part")  # of release 0.1.0, which did not say on which machine
+OLD_PART = re.compile(r"\..*\.\d+\.part|\.part-group-\d+")  # of release 0.1.0, which named no machine
 
 
 def is_left(name: str, age: float) -> bool:
@@ -165,7 +177,7 @@ def remove(path):
 def clear_parts(folder):
     "Remove what writers that are gone have left in a folder."
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name.endswith(".part")]
+        names = [e.name for e in entries if e.name.startswith(".") and ".part" in e.name]
         for name in names:
             path = os.path.join(folder, name)
             if is_left(name, time.time() - os.lstat(path).st_mtime):
@@ -200,19 +212,13 @@ def atomic_path(path):
     Raises `OSError` naming the file where the system refuses.
     """
     path = Path(path)
-    try:
-        with part_folder(path) as part:
-            unfinished = part / path.name
-            yield unfinished
-            with open(unfinished, "rb") as f:
-                os.fsync(f.fileno())
-            follow_umask(unfinished)
-            os.replace(unfinished, path)
-    except Exception as e:
-        refused = os_error(e)
-        if refused is None:
-            raise
-        raise write_error(path, refused) from e
+    with naming_refusal(path), part_folder(path) as part:
+        unfinished = part / path.name
+        yield unfinished
+        with open(unfinished, "rb") as f:
+            os.fsync(f.fileno())
+        follow_umask(unfinished)
+        os.replace(unfinished, path)
 
 # %% ../nbs/00_core.ipynb #fb425fad
 def atomic_write(path, text: str):
