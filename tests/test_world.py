@@ -9,7 +9,8 @@ from landmark_nb.data.drawn.city import Poses, WorldConfig, build_city, draw_vie
 GOLDEN = "18fc2286617c93df5428"
 
 
-def views():
+def some_views():
+    "A small city, six views of a car in it, and eight of people."
     cfg = WorldConfig(size=64, train_blocks=2, val_blocks=1, test_blocks=1, rows=2)
     city = build_city(cfg)
     car = drive(cfg, city, "train", 1, 40.0)
@@ -17,28 +18,29 @@ def views():
 
 
 def test_same_bits_everywhere():
-    cfg, city, car, people = views()
-    h = hashlib.sha256()
-    for p in (car, people):
-        h.update(draw_views(cfg, city, p).tobytes())
-    h.update("\n".join(file_names(car) + file_names(people)).encode())
-    assert h.hexdigest()[:20] == GOLDEN, (
-        "if the drawing was changed on purpose, raise data.drawn.city.VERSION and this hash"
-    )
+    cfg, city, car, people = some_views()
+    found = hashlib.sha256()
+    for poses in (car, people):
+        found.update(draw_views(cfg, city, poses).tobytes())
+    found.update("\n".join(file_names(car) + file_names(people)).encode())
+    on_purpose = "if the drawing was changed on purpose, raise data.drawn.city.VERSION and this hash"
+    assert found.hexdigest()[:20] == GOLDEN, on_purpose
 
 
 def test_parts_do_not_overlap():
     cfg = WorldConfig(rows=2)
     city = build_city(cfg)
-    span = {p: drive(cfg, city, p, 0, 10.0) for p in ("train", "val", "test")}
+    east = {part: drive(cfg, city, part, 0, 10.0).east for part in ("train", "val", "test")}
     for a, b in (("train", "val"), ("val", "test")):
-        assert span[a].east.max() < city.bounds[a][1] + 12 and span[b].east.min() > city.bounds[b][0] - 12
-        assert np.quantile(span[a].east, 0.99) < np.quantile(span[b].east, 0.01) + 30
+        assert east[a].max() < city.bounds[a][1] + 12, f"{a} ends at its bound, but for the width of a street"
+        assert east[b].min() > city.bounds[b][0] - 12
+        assert np.quantile(east[a], 0.99) < np.quantile(east[b], 0.01) + 30
 
 
 def test_cameras_stand_on_streets():
     cfg = WorldConfig(rows=2)
     city = build_city(cfg)
-    for p in (drive(cfg, city, "train", 0, 10.0), walk(cfg, city, "test", 200)):
-        assert isinstance(p, Poses)
-        assert (city.cells[(p.north // 8).astype(int), (p.east // 8).astype(int)] < 0).all()
+    for poses in (drive(cfg, city, "train", 0, 10.0), walk(cfg, city, "test", 200)):
+        assert isinstance(poses, Poses)
+        cells = city.cells[(poses.north // 8).astype(int), (poses.east // 8).astype(int)]
+        assert (cells < 0).all()
