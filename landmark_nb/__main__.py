@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Chosen, Config, choose, from_flat, help_rows, knob
-from .log import config_of
+from .log import best_model, config_of
 from .search.rerank import RERANKERS
 
 # %% ../nbs/07_main.ipynb #5d766ff7
@@ -46,8 +46,9 @@ def settings_help(recipe: Config) -> str:
 def train(settings: dict):
     "Run a recipe."
     from landmark_nb.experiments import configure, pick_device, run
+    from landmark_nb.processes import die_with
     from landmark_nb.train.launch import forget_failure, lasting_failures
-    from landmark_nb.train.workers import connected, die_with
+    from landmark_nb.train.workers import connected
 
     recipe = configure(**settings)
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -161,7 +162,7 @@ def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
     more = dict(data=c.data) if c.data else {}
     recipe = from_flat(recipe, more | dict(index=c.index))
     recipe = replace(recipe, run=replace(recipe.run, rerank=c.rerank))
-    model = load_model(Path(run) / "best.safetensors")
+    model = load_model(best_model(run))
     results = measure_sets(model, recipe.sets(c.split), recipe, pick_device("auto"), None, True, print)
     return [plain(result) for result in results]
 

@@ -16,11 +16,12 @@ LAYERS = {
     "config": "",
     "images": "",
     "log": "core",
-    "data": "core config images",
+    "processes": "",
+    "data": "core config images processes",
     "data.drawn": "core",
     "models": "core config",
     "search": "core config images models",
-    "train": "core config data models",
+    "train": "core config data models processes",
     "viz": "core config images data search",
     "runs": "core config log data search train viz",
     "challenge": "core config log data data.drawn models search train runs",
@@ -28,7 +29,7 @@ LAYERS = {
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
-    "__main__": "config log data models search train runs recipes experiments",
+    "__main__": "config log processes data models search train runs recipes experiments",
 }
 # The same within data, a row a layer: what names and folders say, what is right, groups, batches, layouts of
 # folders, and what is read by them.

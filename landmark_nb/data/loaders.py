@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..core import rng
 from .samplers import GroupImages, draw_step
 from ..images import BadImage, read_image
+from ..processes import follower
 
 # %% ../../nbs/data/07_loaders.ipynb #dddbf9c9
 def read_first(
@@ -128,7 +129,13 @@ def batches(
     ahead = 4 if workers else None  # batches for each worker
     return iter(
         DataLoader(
-            ds, batch_size=None, sampler=keys, num_workers=workers, pin_memory=pin, prefetch_factor=ahead
+            ds,
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            pin_memory=pin,
+            prefetch_factor=ahead,
+            worker_init_fn=follower(),
         )
     )
 

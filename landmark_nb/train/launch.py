@@ -25,7 +25,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from ..core import atomic_write, read_json
-from .workers import die_with, stay_on_this_machine, store_at
+from ..processes import die_with
+from .workers import stay_on_this_machine, store_at
 
 # %% ../../nbs/train/06_launch.ipynb #b8e7ce61
 LASTING = {k.__name__: k for k in (ValueError, TypeError, KeyError, FloatingPointError, OSError)}

@@ -4,16 +4,13 @@
 
 # %% auto #0
 __all__ = ['MEETING', 'deal', 'Workers', 'threads_of', 'own_device', 'store_is_kept', 'store_of_this_start', 'loopback',
-           'stay_on_this_machine', 'bound_socket', 'store_at', 'meeting_store', 'join_group', 'connected', 'die_with']
+           'stay_on_this_machine', 'bound_socket', 'store_at', 'meeting_store', 'join_group', 'connected']
 
 # %% ../../nbs/train/00_workers.ipynb #aad1f14b
 import contextlib
 import os
-import select
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -214,22 +211,3 @@ def connected(
     finally:
         if sys.exc_info()[0] is None:
             torch.distributed.destroy_process_group()  # after a failure it could wait for the dead
-
-# %% ../../nbs/train/00_workers.ipynb #a3d8b57c
-def die_with(
-    pid: int | None = None,  # None: the parent
-):
-    "End this process (Linux) when another one ends."
-    if not hasattr(os, "pidfd_open"):
-        return
-    try:
-        other = os.pidfd_open(pid or os.getppid())
-    except ProcessLookupError:
-        os._exit(1)
-
-    def follow():
-        "Wait for it to end, and end too."
-        select.select([other], [], [])  # readable when it has ended
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=follow, daemon=True).start()
