@@ -6,7 +6,7 @@
 __all__ = ['LASTING', 'EVERYWHERE', 'BACKEND', 'failure_file', 'lasting_kind', 'note_failure', 'raise_failure', 'forget_failure',
            'lasting_failures', 'parse_rendezvous', 'answers', 'is_store', 'check_rendezvous', 'own_address',
            'bound_rendezvous', 'register_backend', 'trust_notice', 'variable_set', 'kernel_kept', 'worker',
-           'start_method', 'launch_config', 'not_met', 'worker_lost', 'launch']
+           'start_method', 'launch_config', 'not_met', 'worker_lost', 'prepare_rendezvous', 'launch']
 
 # %% ../../nbs/train/06_launch.ipynb #12767662
 import contextlib
@@ -294,6 +294,15 @@ def worker_lost(rank: int, failure, restarts: int, logs: Path) -> RuntimeError:
     )
 
 # %% ../../nbs/train/06_launch.ipynb #4121b47b
+def prepare_rendezvous(nodes: int, rendezvous: str):
+    "Before several machines meet: check where, and say who must be trusted."
+    if not rendezvous:
+        raise ValueError(f"nodes={nodes} needs rendezvous=host:port, the same on all machines")
+    check_rendezvous(rendezvous)
+    register_backend()
+    print(trust_notice(rendezvous))
+
+# %% ../../nbs/train/06_launch.ipynb #0657420c
 def launch(
     entry: Callable,  # a function of an importable module: what each worker runs
     args: tuple,  # its arguments, plain data
@@ -313,24 +322,19 @@ def launch(
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
-    if nodes > 1 and not rendezvous:
-        raise ValueError(f"nodes={nodes} needs rendezvous=host:port, the same on all machines")
     if nodes > 1:
-        check_rendezvous(rendezvous)
-        register_backend()
-        print(trust_notice(rendezvous))
+        prepare_rendezvous(nodes, rendezvous)
     logs = Path(folder) / "logs"
     run = uuid.uuid4().hex[:8] if nodes == 1 else f"landmark-{Path(folder).name}"
     logs.mkdir(parents=True, exist_ok=True)
     method = start_method(entry.__module__)
     forget_failure(folder)
-    with tempfile.TemporaryDirectory(prefix="landmark-") as private:  # mode 0700
+    with tempfile.TemporaryDirectory(prefix="landmark-") as private, kernel_kept():  # its mode is 0700
         own = str(Path(private) / "workers") if nodes == 1 else ""
         meeting = rendezvous or str(Path(private) / "agents")
         config = launch_config(run, method, logs, workers, restarts, nodes, meeting, join_minutes)
         try:
-            with kernel_kept():
-                elastic_launch(config, worker)(os.getpid(), own, entry, folder, *args)
+            elastic_launch(config, worker)(os.getpid(), own, entry, folder, *args)
         except RendezvousError as e:
             raise not_met(e, rendezvous, nodes, join_minutes) from e
         except ChildFailedError as e:
