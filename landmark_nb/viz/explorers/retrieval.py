@@ -186,8 +186,7 @@ class QueryList:
         self.list = Choices(choose, rows=14, layout=W.Layout(width="auto"))
         self.back = button("◀", lambda: step(-1))
         self.forth = button("▶", lambda: step(1))
-        self.wrong = button("next wrong one", lambda: step(1, wrong=True))
-        self.wrong.disabled = res.positives is None
+        self.wrong = button("next wrong one", lambda: step(1, wrong=True), disabled=res.positives is None)
         self.parts = [self.count, self.list, box(self.back, self.forth, self.wrong, row=True)]
 
     def show(
