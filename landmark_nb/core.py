@@ -91,13 +91,13 @@ def free_bytes(path) -> int:
     return 0
 
 
-def write_advice(path, number: int | None) -> str:
+def write_advice(number: int | None) -> str:
     "What to do about a file that the system refuses to write; `number`: its errno."
     if number in FULL:
-        return f"{free_bytes(path):,} bytes are free there; free some space or choose another folder"
+        return "Free some space or choose another folder"
     if number in CLOSED:
-        return "choose a folder that you may write to"
-    return "choose another folder"
+        return "Choose a folder that you may write to"
+    return "Choose another folder"
 
 # %% ../nbs/00_core.ipynb #6623dee0
 def os_error(e: Exception) -> OSError | None:
@@ -109,13 +109,24 @@ def os_error(e: Exception) -> OSError | None:
     return e if isinstance(e, OSError) else None
 
 # %% ../nbs/00_core.ipynb #86bdd3d2
-def write_error(path, e: OSError) -> OSError:
+def write_error(
+    path,
+    e: OSError,
+    need: int = 0,  # bytes that the file needs; 0: unknown
+) -> OSError:
     "An error that says which file could not be written, why, and what to do."
-    return OSError(e.errno, f"could not write {path}: {e.strerror or e}. {write_advice(path, e.errno)}")
+    why = e.strerror or str(e)
+    if e.errno in FULL:
+        needs = f"it needs {need:,} bytes, and " if need else ""
+        why += f": {needs}{free_bytes(path):,} bytes are free"
+    return OSError(e.errno, f"could not write {path}: {why}. {write_advice(e.errno)}")
 
 # %% ../nbs/00_core.ipynb #e790ac73
 @contextlib.contextmanager
-def naming_refusal(path):
+def naming_refusal(
+    path,
+    need: int = 0,  # bytes that the file needs; 0: unknown
+):
     "What the system refuses in the block, whatever library asked it, is raised as `write_error` of `path`."
     try:
         yield
@@ -123,7 +134,7 @@ def naming_refusal(path):
         refused = os_error(e)
         if refused is None:
             raise
-        raise write_error(path, refused) from e
+        raise write_error(path, refused, need) from e
 
 # %% ../nbs/00_core.ipynb #e1f9e916
 @cache
@@ -206,13 +217,16 @@ def follow_umask(file: Path):
 
 # %% ../nbs/00_core.ipynb #afdd7140
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(
+    path,
+    need: int = 0,  # bytes that the file needs, where that is known: for the message
+):
     """A path to write to, which takes the place of `path` if the block succeeds, and vanishes if not.
 
     Raises `OSError` naming the file where the system refuses.
     """
     path = Path(path)
-    with naming_refusal(path), part_folder(path) as part:
+    with naming_refusal(path, need), part_folder(path) as part:
         unfinished = part / path.name
         yield unfinished
         with open(unfinished, "rb") as f:
@@ -223,15 +237,17 @@ def atomic_path(path):
 # %% ../nbs/00_core.ipynb #fb425fad
 def atomic_write(path, text: str):
     "Write text to a file that is replaced whole or not at all."
-    with atomic_path(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    data = text.encode("utf-8")
+    with atomic_path(path, len(data)) as unfinished:
+        unfinished.write_bytes(data)
 
 # %% ../nbs/00_core.ipynb #fe480861
 def save_tensors(path, tensors: dict, metadata: dict | None = None):
     "Write tensors as safetensors, whole or not at all. Raises `OSError` where the disk refuses."
     from safetensors.torch import save_file
 
-    with atomic_path(path) as unfinished:
+    need = sum(t.numel() * t.element_size() for t in tensors.values())
+    with atomic_path(path, need) as unfinished:
         save_file(tensors, unfinished, metadata)
 
 # %% ../nbs/00_core.ipynb #f48d58c5
@@ -285,13 +301,9 @@ def allocate(
         finally:
             os.close(number)
     except OSError as e:
-        free = free_bytes(path)
         if new:
             remove(path)
-        why = f"{e.strerror}: it needs {size:,} bytes, {free:,} are free"
-        raise OSError(
-            e.errno, f"could not make {path}: {why}. Free some space or choose another folder"
-        ) from e
+        raise write_error(path, e, size) from e
 
 # %% ../nbs/00_core.ipynb #3c062d4e
 def allocate_array(
