@@ -36,7 +36,7 @@ from landmark_nb.experiments import (
     run,
     search_folders,
 )
-from .log import config_of, read_events
+from .log import best_model, config_of, read_events
 from .models.embed import fingerprint, load_model
 from .recipes.places.recipes import PlacesRecipe
 from .runs.recipe import recipe_of
@@ -138,11 +138,13 @@ def open_places(
 ) -> Places:
     """A test set as the models of some runs see it.
 
-    Raises `ValueError` for runs on other data than the first one's.
+    Raises `ValueError` for runs on other data than the first one's, `FileNotFoundError` for one that has
+    no best model.
     """
     runs = paths_of(runs)
     recipes = [place_recipe(r) for r in runs]
     check_same_data(runs, recipes)
+    files = [best_model(r) for r in runs]
     place_set, device = numbered_set(recipes[0], split, number), pick_device("auto")
     vectors, rankings = {}, {}
 
@@ -156,8 +158,8 @@ def open_places(
 
     if before:
         add("frozen trunk", frozen_trunk(recipes[0].model, recipes[0].run.seed), recipes[0], runs[0])
-    for path, recipe in zip(runs, recipes):
-        add(path.name, load_model(path / "best.safetensors"), recipe, path)
+    for path, file, recipe in zip(runs, files, recipes):
+        add(path.name, load_model(file), recipe, path)
     results = Results(place_set.queries, place_set.database, rankings, place_set.positives)
     return Places(results, vectors)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from ..config import Registry, flat_fields, free_settings, from_flat, to_flat, where_settings
-from ..core import atomic_write, read_json
+from ..core import atomic_write
 from .folder import RunFolder, timed
 from .parallel import same_everywhere, start_workers
 from landmark_nb.runs.settings import (
@@ -32,7 +32,7 @@ from landmark_nb.runs.settings import (
     pick_device,
 )
 from .watch import Training, Watch, over, remember, watch_over
-from ..train.checkpoint import latest_checkpoint
+from ..train.checkpoint import latest_checkpoint, read_state
 from ..train.workers import Workers
 from ..viz.report import Section, write_report
 
@@ -256,7 +256,7 @@ def recipe_of(
     module: str = "",  # that registers the recipe, where it may not have been imported yet
 ) -> Recipe:
     "The recipe of all its settings."
-    load_plugins(settings["plugins"])
+    load_plugins(settings.get("plugins", ""))
     if module:
         importlib.import_module(module)
     return from_flat(recipe_class(settings["recipe"])(), settings)
@@ -359,7 +359,7 @@ def log_measures(recipe: Recipe, folder: RunFolder, kind: str, measured, step: i
 
 def best_step(folder: RunFolder) -> int:
     "The step of a run's best model."
-    return read_json(latest_checkpoint(folder.checkpoints) / "state.json")["best"].get("step", 0)
+    return read_state(latest_checkpoint(folder.checkpoints))["best"].get("step") or 0
 
 # %% ../../nbs/runs/04_recipe.ipynb #8d05cdf4
 def file_sections(events: list[dict]) -> list:

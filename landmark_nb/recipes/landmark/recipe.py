@@ -25,10 +25,10 @@ from landmark_nb.challenge.data import (
 )
 from ...challenge.evaluate import Evaluation, evaluate, submit
 from ...challenge.heads import best_class, local_gap, save_head
-from ...challenge.members import Member, describe, load_member
+from ...challenge.members import Member, describe, load_member, read_trained
 from ...challenge.paper import preset_of
 from ...config import Config, free_settings, knob, to_flat
-from ...core import atomic_write, read_json, rng
+from ...core import atomic_write, rng
 from ...data.augment import LandmarkAugmentConfig
 from ...data.loaders import ImageBatches, Quarantine, batches
 from ...images import printable
@@ -203,7 +203,7 @@ def ancestors(files: list[str]) -> list[dict]:
         if not file.endswith(".safetensors"):
             continue
         trained = Path(file).parent / "trained.json"
-        memory = read_json(trained) if trained.is_file() else dict(folds="", fold=-1)
+        memory = read_trained(trained) if trained.exists() else dict(folds="", fold=-1)
         memories.append(memory | dict(name=str(file)))
     return memories
 
@@ -219,7 +219,7 @@ def memory_of(c: LandmarkSettings, data: LandmarkData) -> dict:
 def check_memory(folder: Path, photographs: int, root: Path):
     "Raise `ValueError` for a run that was trained on other photographs than there are now."
     file = folder / "trained.json"
-    if file.is_file() and read_json(file).get("photographs") != photographs:
+    if file.exists() and read_trained(file).get("photographs") != photographs:
         text = f"was trained on other photographs, labels or folds than {root} has now"
         advice = "(files that came or went count, too); put them back, or use another run folder"
         raise ValueError(f"{folder}: {text} {advice}")

@@ -22,6 +22,7 @@ from ...data.augment import AugmentConfig
 from ...data.loaders import Quarantine, batches
 from ...data.partition import n_sectors
 from ...images import printable
+from ...log import best_model
 from ...models.embed import Embedder, ModelConfig, fingerprint, load_model, save_model
 from ...models.losses import trains_on_pairs
 from landmark_nb.recipes.places.data import (
@@ -305,7 +306,7 @@ class MeasuredPlaces(PlacesRecipe):
 
     def last_measure(self, data: PlaceData, folder: RunFolder, device: str, progress: bool) -> list:
         "Results of the best model on the test sets."
-        model, on_bad = load_model(folder.path / "best.safetensors"), unreadable(folder, 0)
+        model, on_bad = load_model(best_model(folder.path)), unreadable(folder, 0)
         store = folder.path / "descriptors" / fingerprint(model)
         sets = data.test if self.run.test else []
         return measure_sets(model, sets, self, device, store, progress, on_bad)
