@@ -14,7 +14,7 @@ import pytest
 LAYERS = {
     "core": "",
     "config": "",
-    "images": "",
+    "images": "core",
     "log": "core",
     "processes": "",
     "data": "core config images processes",

@@ -57,13 +57,19 @@ def long_functions(source: str) -> dict[str, int]:
     return {name: n for name, n in lines.items() if n > FUNCTION}
 
 
+def is_property(node: ast.AST) -> bool:
+    "Whether a method stands for an attribute, or sets it."
+    decorators = map(ast.unparse, node.decorator_list)
+    return any("property" in name or name.endswith(".setter") for name in decorators)
+
+
 def undocumented(source: str) -> list[str]:
     "Public functions, classes and methods without a docstring. A property's name may say it all."
     return [
         name
         for name, node in definitions(ast.parse(source))
         if not any(part.startswith("_") for part in name.split("."))
-        and not any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+        and not is_property(node)
         and not ast.get_docstring(node)
     ]
 
