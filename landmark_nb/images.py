@@ -10,7 +10,7 @@ __all__ = ['EXTENSIONS', 'STARTS', 'FORMATS', 'START', 'MAX_PIXELS', 'MAX_BYTES'
            'BadImage', 'printable', 'Room', 'file_bytes', 'check_count', 'segments', 'jpeg_header', 'jpeg_pixels',
            'number_at', 'row_at', 'directory', 'tiff_pixels', 'CountedReads', 'lift_pillow_limit', 'open_image',
            'exif_block', 'orientation', 'upright', 'over_white', 'to_rgb', 'draft_size', 'draft', 'unpack', 'decode',
-           'read_image']
+           'name_of', 'read_image']
 
 # %% ../nbs/02_images.ipynb #3a55eff6
 import contextlib
@@ -453,7 +453,19 @@ def decode(
     pixels = draft(im, unpacked, size, longest)
     check_limit(pixels, "pixels", max_pixels)
     with PIXELS.take(pixels):
-        return unpack(im, size, longest)
+        image = unpack(im, size, longest)
+        del im  # before the next one begins
+    return image
+
+# %% ../nbs/02_images.ipynb #c9988ba5
+def name_of(
+    path,  # as `read_image` takes it
+) -> str:
+    "What a message calls a file."
+    if not hasattr(path, "read"):
+        return printable(path)
+    name = getattr(path, "name", None)
+    return "a file without a name" if name is None or isinstance(name, int) else printable(name)
 
 # %% ../nbs/02_images.ipynb #fcf157a0
 def read_image(
@@ -476,6 +488,6 @@ def read_image(
     except (FileNotFoundError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as e:
-        name = printable(getattr(path, "name", path))
+        name = name_of(path)
         why = e.with_traceback(None)  # whose frames would keep the pixels in memory
         raise BadImage(printable(f"{name}: cannot be decoded ({type(e).__name__}: {e})")) from why
