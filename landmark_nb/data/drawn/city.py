@@ -412,11 +412,11 @@ def _cameras(
     cam["shot"] = poses.shot
     return cam
 
-# %% ../../../nbs/data/drawn/02_city.ipynb #d2f39ddb
+# %% ../../../nbs/data/drawn/02_city.ipynb #a2c6c90a
 def draw_views(
     cfg: WorldConfig,
-    city: City,
-    poses: Poses,
+    city: City,  # of that world
+    poses: Poses,  # n views
 ) -> np.ndarray:  # uint8 [n, size, size, 3]
     "Draw views. Costs some 4 ms a view of 128 pixels on one core, growing with the pixels."
     n, size, ss = len(poses), cfg.size, supersamples(cfg.size)

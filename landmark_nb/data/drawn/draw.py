@@ -15,14 +15,16 @@ from numba import njit
 # %% ../../../nbs/data/drawn/00_draw.ipynb #018a61f3
 piece = njit(cache=True, forceinline=True)
 
-# %% ../../../nbs/data/drawn/00_draw.ipynb #cb67c693
+# %% ../../../nbs/data/drawn/00_draw.ipynb #ba15ae42
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _BITS_11, _BITS_27, _BITS_30, _BITS_31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
 
 
 @piece
-def mix(z):
-    "splitmix64's finaliser: a uint64 whose every bit depends on every bit of the uint64 `z`."
+def mix(
+    z: np.uint64,
+):  # np.uint64
+    "splitmix64's finaliser: every bit of the result depends on every bit of `z`."
     z = (z ^ (z >> _BITS_30)) * _MIX_1
     z = (z ^ (z >> _BITS_27)) * _MIX_2
     return z ^ (z >> _BITS_31)
@@ -36,27 +38,39 @@ _KEY_A, _KEY_B, _KEY_C = (
 
 
 @piece
-def chance(a, b, c):
-    "A float64 in [0, 1) that depends on three integers and on nothing else."
+def chance(
+    a: int,
+    b: int,
+    c: int,  # mostly the stream
+):  # float in [0, 1)
+    "A number that depends on three integers and on nothing else."
     h = mix(np.uint64(a) * _KEY_A ^ np.uint64(b) * _KEY_B ^ np.uint64(c) * _KEY_C)
     return np.float64(h >> _BITS_11) * (1.0 / 9007199254740992.0)  # 53 bits over 2^53
 
-# %% ../../../nbs/data/drawn/00_draw.ipynb #dddce073
+# %% ../../../nbs/data/drawn/00_draw.ipynb #e9eed1e2
 @piece
-def whole(x):
+def whole(
+    x: float,
+):  # int
     "The largest integer that is not above `x`."
     return int(np.floor(x))
 
 
 @piece
-def fraction(x):
-    "How far `x` is above that integer: in [0, 1)."
+def fraction(
+    x: float,
+):  # float in [0, 1)
+    "How far `x` is above that integer."
     return x - np.floor(x)
 
 # %% ../../../nbs/data/drawn/00_draw.ipynb #baa40e2f
 @piece
-def noise(x, y, seed):
-    "Smooth value noise in [0, 1): the chance of the four lattice points around (x, y), blended."
+def noise(
+    x: float,
+    y: float,
+    seed: int,
+):  # float in [0, 1)
+    "Smooth value noise: the chance of the four lattice points around (x, y), blended."
     i, j = int(np.floor(x)), int(np.floor(y))
     u, v = x - i, y - j
     u, v = u * u * (3.0 - 2.0 * u), v * v * (3.0 - 2.0 * v)

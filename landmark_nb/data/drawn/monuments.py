@@ -665,7 +665,7 @@ ROOFS = np.array(
     ]
 )
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #a0344829
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #ce4926aa
 MAX_SOLIDS = 24
 
 
@@ -690,7 +690,7 @@ class Site:
         b: float = 0.0,  # m, half its size along y; 0: as along x
         left: tuple = (1.0, 1.0),  # the shares of `a` and `b` at the top
         color: np.ndarray | None = None,  # [3], default: stone
-        pattern: int = PLAIN,
+        pattern: int = PLAIN,  # of its surface
         scale: float = 1.0,  # m, the pattern's unit
     ) -> float:  # its top
         "Put up one solid."
@@ -707,10 +707,10 @@ class Site:
         table["seed"] = seed + np.arange(len(table))
         return table
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #281f4383
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #c6a89701
 SIMPLE_TOPS = (  # kind, height and half width in radii, what is left of it at its top, pattern and its scale
     (ROUND, 2.6, 1.1, (0.03, 1.0), TILES, 0.6),  # a spire
-    (DOME, 1.2, 1.05, (1.0, 1.0), RIBS, 0.8),
+    (DOME, 1.2, 1.05, (1.0, 1.0), RIBS, 0.8),  # a dome
     (BOX, 2.2, 1.1, (0.03, 0.03), TILES, 0.6),  # a pyramid
 )
 
@@ -756,8 +756,12 @@ STOREY = dict(
     scale=(50, 1.2, 2.4),  # m, the pattern's unit
 )
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #3fb25148
-def tower(site: Site, same: Luck, own: Luck):
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #06bd2769
+def tower(
+    site: Site,  # is built on
+    same: Luck,  # what twins share
+    own: Luck,  # and what they do not
+):
     "One to three storeys on a base, round or square, some with a ring above."
     t = sizes(TOWER, same)
     kind, r = (ROUND if same(11) < 0.5 else BOX), t.radius
@@ -800,8 +804,12 @@ def _turrets(site, x, y, top, how):
         z = site.add(BOX, x, side * y, 0, top, 1.6, pattern=WINDOWS, scale=1.6)
         cap(site, x, side * y, z, 1.6, how)
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #3bc8e03d
-def domed(site: Site, same: Luck, own: Luck):
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #29ab3a5a
+def domed(
+    site: Site,  # is built on
+    same: Luck,  # what twins share
+    own: Luck,  # and what they do not
+):
     "A hall with a porch and a dome on a drum."
     s, dome_height = sizes(DOMED, same), 0.8 + 0.7 * own(19)
     pattern, drum_pattern = same.pick(13, (WINDOWS, COLUMNS)), same.pick(17, (COLUMNS, WINDOWS))
@@ -824,8 +832,12 @@ BRIDGE = dict(
     tower_width=(16, 2.0, 1.0),  # m, half of it
 )
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #a881bcb8
-def bridge(site: Site, same: Luck, own: Luck):
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #f8c58fdf
+def bridge(
+    site: Site,  # is built on
+    same: Luck,  # what twins share
+    own: Luck,  # and what they do not
+):
     "Arches, seen across; on them two or three towers, or four statues."
     s, n = sizes(BRIDGE, same), same.pick(12, (2, 3))
     z = site.add(BOX, 0, 0, 0, s.deck, 2.5, s.half, pattern=ARCHES, scale=s.scale)
@@ -880,8 +892,12 @@ def _person(site, z, height, metal, robe, arm, staff):
     if staff:
         site.add(BOX, 0.6, -0.9, z, top + 1.5, 0.12, 0.12, color=metal * 0.7)
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #9a6f985b
-def statue(site: Site, same: Luck, own: Luck):
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #ee5da256
+def statue(
+    site: Site,  # is built on
+    same: Luck,  # what twins share
+    own: Luck,  # and what they do not
+):
     "Somebody of metal or stone on a pedestal, perhaps on a horse."
     s = sizes(STATUE, same)
     metal = same.pick(16, ROOFS if same(15) < 0.6 else STONES)
@@ -921,8 +937,12 @@ def _front_towers(site, s, n, pattern, how):
         site.add(BOX, x, y, 0, top, s.tower, s.tower, pattern=pattern, scale=1.6)
         cap(site, x, y, top, s.tower, how)
 
-# %% ../../../nbs/data/drawn/01_monuments.ipynb #4d71b039
-def front(site: Site, same: Luck, own: Luck):
+# %% ../../../nbs/data/drawn/01_monuments.ipynb #faf8654d
+def front(
+    site: Site,  # is built on
+    same: Luck,  # what twins share
+    own: Luck,  # and what they do not
+):
     "A church's front: an arched door, a roof, up to two towers, sometimes a rose window."
     s, b = sizes(FRONT, same), FRONT_DEPTH
     pattern = same.pick(12, (WINDOWS, COLUMNS, BRICK))
