@@ -16,22 +16,28 @@ LONGER = {}
 
 
 @cache
+def chapters() -> dict[str, list[str]]:
+    "Module -> the code cells of the notebook that exports it."
+    found = {}
+    for file in sorted((ROOT / "nbs").rglob("*.ipynb")):
+        cells = json.loads(file.read_text())["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        named = [source.split()[-1] for source in sources if source.startswith("#| default_exp")]
+        if named and "/." not in str(file):
+            found[named[0].removesuffix(".__init__")] = sources
+    return found
+
+
+def code_of(cell: str) -> str:
+    "A cell without its directives."
+    return "\n".join(line for line in cell.splitlines() if not line.startswith("#|"))
+
+
+@cache
 def exported_cells() -> list[tuple[str, str]]:
     "(module, source) of every exported cell."
-    found = []
-    for file in sorted((ROOT / "nbs").rglob("*.ipynb")):
-        if "/." in str(file):
-            continue
-        module = ""
-        for cell in json.loads(file.read_text())["cells"]:
-            lines = "".join(cell["source"]).splitlines()
-            if cell["cell_type"] != "code" or not lines:
-                continue
-            if lines[0].startswith("#| default_exp"):
-                module = lines[0].split()[-1].removesuffix(".__init__")
-            if lines[0].startswith("#| export"):
-                found.append((module, "\n".join(line for line in lines if not line.startswith("#|"))))
-    return found
+    every = [(module, cell) for module, cells in chapters().items() for cell in cells]
+    return [(module, code_of(cell)) for module, cell in every if cell.startswith("#| export")]
 
 
 def lines_of(source: str) -> int:
@@ -96,6 +102,26 @@ def test_functions_are_short():
 def test_public_names_are_documented():
     bare = [f"{module}.{name}" for module, source in exported_cells() for name in undocumented(source)]
     assert not bare
+
+
+def imports_among_others(source: str) -> bool:
+    "Whether a cell both imports and does something else."
+    tree = ast.parse(source)
+    imports = ast.Import | ast.ImportFrom
+    inside = any(isinstance(node, imports) for node in ast.walk(tree))
+    return inside and not all(isinstance(node, imports) for node in tree.body)
+
+
+def test_imports_stand_in_cells_of_their_own():
+    "For documentation nbdev runs the cells that import, and none of the others before them."
+    bad = [
+        f"{module}: {cell.strip().splitlines()[0]}"
+        for module, cells in chapters().items()
+        for cell in cells
+        if not cell.startswith("#| export") and imports_among_others(code_of(cell))
+    ]
+    assert not bad
+    assert imports_among_others("import a\na.b()") and not imports_among_others("import a\nimport b")
 
 
 @pytest.mark.parametrize(
