@@ -13,6 +13,8 @@ MEDIAN, NINE_OF_TEN, FUNCTION = 12, 26, 40  # lines, at most
 
 # Longer functions, by module, and why they are not shorter.
 LONGER = {}
+# Cells that import and do something else, by module, and why.
+MIXED = {"train.dcosplace": "it imports a module that the cell itself writes, for other processes"}
 
 
 @cache
@@ -114,13 +116,12 @@ def imports_among_others(source: str) -> bool:
 
 def test_imports_stand_in_cells_of_their_own():
     "For documentation nbdev runs the cells that import, and none of the others before them."
-    bad = [
-        f"{module}: {cell.strip().splitlines()[0]}"
-        for module, cells in chapters().items()
-        for cell in cells
-        if not cell.startswith("#| export") and imports_among_others(code_of(cell))
-    ]
+    every = [(module, cell) for module, cells in chapters().items() for cell in cells]
+    plain = [(module, code_of(cell)) for module, cell in every if not cell.startswith("#| export")]
+    mixed = {module: cell for module, cell in plain if imports_among_others(cell)}
+    bad = {module: cell.strip().splitlines()[0] for module, cell in mixed.items() if module not in MIXED}
     assert not bad
+    assert MIXED.keys() <= mixed.keys(), "an exception that is none"
     assert imports_among_others("import a\na.b()") and not imports_among_others("import a\nimport b")
 
 
