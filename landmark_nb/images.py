@@ -7,13 +7,14 @@ __all__ = ['EXTENSIONS', 'STARTS', 'FORMATS', 'START', 'MAX_PIXELS', 'MAX_BYTES'
            'FRAMES', 'SEQUENTIAL', 'SCAN', 'APP1', 'MAX_EXIF', 'MAX_STRAY', 'MAX_SCANS', 'BYTE', 'ASCII', 'SHORT',
            'LONG', 'UNDEFINED', 'UNITS', 'TILE_WIDTH', 'TILE_LENGTH', 'POINTERS', 'TEXTS', 'MAX_NUMBERS', 'MAX_READS',
            'ORIENTATION', 'XMP_ORIENTATION', 'WHOLE', 'TURNS', 'format_of', 'limit_from_environment', 'check_limit',
-           'BadImage', 'printable', 'Room', 'file_bytes', 'check_count', 'segments', 'jpeg_header', 'jpeg_pixels',
-           'number_at', 'row_at', 'directory', 'tiff_pixels', 'CountedReads', 'lift_pillow_limit', 'open_image',
-           'exif_block', 'orientation', 'upright', 'over_white', 'to_rgb', 'draft_size', 'draft', 'unpack', 'decode',
-           'name_of', 'read_image']
+           'BadImage', 'reason', 'printable', 'Room', 'file_bytes', 'check_count', 'segments', 'jpeg_header',
+           'jpeg_pixels', 'number_at', 'row_at', 'directory', 'tiff_pixels', 'CountedReads', 'lift_pillow_limit',
+           'open_image', 'exif_block', 'orientation', 'upright', 'over_white', 'to_rgb', 'draft_size', 'draft',
+           'unpack', 'give_back', 'decode', 'name_of', 'read_image']
 
 # %% ../nbs/02_images.ipynb #3a55eff6
 import contextlib
+import ctypes
 import importlib
 import io
 import os
@@ -84,6 +85,13 @@ def check_limit(
 class BadImage(ValueError):
     "A file that cannot be decoded; the message names it and says why."
 
+# %% ../nbs/02_images.ipynb #a7da547a
+def reason(
+    e: Exception,
+) -> str:
+    "What is wrong, and of what kind."
+    return str(e) if isinstance(e, BadImage) else f"{type(e).__name__}: {e}"
+
 # %% ../nbs/02_images.ipynb #e463d81b
 def printable(
     path,  # str, bytes or a path
@@ -91,7 +99,7 @@ def printable(
     "A file name that can be printed and logged, whatever bytes it has."
     return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
-# %% ../nbs/02_images.ipynb #6e6efabe
+# %% ../nbs/02_images.ipynb #89fbb85b
 class Room:
     "What threads share: together they take no more than there is, or one of them takes more alone."
 
@@ -124,14 +132,14 @@ class Room:
                 self.used -= amount
                 self.change.notify()
 
-# %% ../nbs/02_images.ipynb #d8cdb9f8
+# %% ../nbs/02_images.ipynb #9b409c77
 FILES = Room(MAX_BYTES)  # bytes of files in memory
 PIXELS = Room(MAX_PIXELS)  # pixels that are being unpacked
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=FILES.reset)
     os.register_at_fork(after_in_child=PIXELS.reset)
 
-# %% ../nbs/02_images.ipynb #eba2010b
+# %% ../nbs/02_images.ipynb #1ba52379
 @contextlib.contextmanager
 def file_bytes(
     path,  # a file; or an open one
@@ -145,7 +153,7 @@ def file_bytes(
         with FILES.take(size):
             yield file.read(size)
 
-# %% ../nbs/02_images.ipynb #fe7312e1
+# %% ../nbs/02_images.ipynb #9eb926be
 def check_count(
     count: int,
     most: int,
@@ -155,7 +163,7 @@ def check_count(
     if count > most:
         raise ValueError(f"it has more than {most:,} {what}; no camera and no program writes as many")
 
-# %% ../nbs/02_images.ipynb #4e2ba2c2
+# %% ../nbs/02_images.ipynb #7923b2a7
 MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # of a segment, or the end; all else is pixels
 MAX_SEGMENTS = 10_000
 
@@ -174,7 +182,7 @@ def segments(
         yield found[1][0], start, at
     raise ValueError(f"it has more than {MAX_SEGMENTS:,} segments; no camera and no program writes as many")
 
-# %% ../nbs/02_images.ipynb #5828d0b6
+# %% ../nbs/02_images.ipynb #dea6e88b
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers: height, width and components follow
 SEQUENTIAL = {0xC0, 0xC1, 0xC9}  # of these, what may be decoded line by line
 SCAN, APP1 = 0xDA, 0xE1
@@ -200,7 +208,7 @@ def jpeg_header(
             return frame, start
     raise ValueError("a JPEG without pixels")
 
-# %% ../nbs/02_images.ipynb #4719bddd
+# %% ../nbs/02_images.ipynb #b993873a
 MAX_SCANS = 100
 
 
@@ -216,7 +224,7 @@ def jpeg_pixels(
     height, width = (int.from_bytes(data[at : at + 2]) for at in (frame + 1, frame + 3))
     return height * width
 
-# %% ../nbs/02_images.ipynb #8c95ad0c
+# %% ../nbs/02_images.ipynb #f72aee74
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7  # types of values, of those in TIFF's first edition
 UNITS = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, UNDEFINED: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 UNITS |= {13: 4, 16: 8, 17: 8, 18: 8}  # bytes of a value of each type
@@ -245,7 +253,7 @@ def row_at(
         value = number_at(data, value, word)
     return tag, kind, size, number_at(data, value, unit)
 
-# %% ../nbs/02_images.ipynb #9fa9784b
+# %% ../nbs/02_images.ipynb #30459e5b
 def directory(
     data: bytes,  # a TIFF, or a block of EXIF
     at: int | None = None,  # where the directory begins; None: the first one
@@ -258,7 +266,7 @@ def directory(
     for row in range(count):
         yield row_at(data, at + counter + row * (4 + 2 * word), word)
 
-# %% ../nbs/02_images.ipynb #37a78189
+# %% ../nbs/02_images.ipynb #a9050f8c
 TILE_WIDTH, TILE_LENGTH, POINTERS = 322, 323, (34665, 34853, 40965)  # tags; these lead to further directories
 TEXTS = (BYTE, ASCII, UNDEFINED)  # types whose values stay together as bytes
 MAX_NUMBERS = 4_000_000  # bytes of all other values: each of them becomes an object
@@ -279,7 +287,7 @@ def tiff_pixels(
     )
     return width * length
 
-# %% ../nbs/02_images.ipynb #781f0925
+# %% ../nbs/02_images.ipynb #cd0ec0dd
 MAX_READS = 1_000_000  # of one file: a second's worth
 
 
@@ -294,7 +302,7 @@ class CountedReads(io.BytesIO):
         check_count(self.reads, MAX_READS, "pieces")
         return super().read(size)
 
-# %% ../nbs/02_images.ipynb #776d7cf5
+# %% ../nbs/02_images.ipynb #af136e27
 def lift_pillow_limit(
     pixels: int,
 ):
@@ -336,7 +344,7 @@ def exif_block(
         block = bytes.fromhex("".join(about["Raw profile type exif"].split("\n")[3:]))
     return block.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")
 
-# %% ../nbs/02_images.ipynb #97238ac8
+# %% ../nbs/02_images.ipynb #478e16db
 def orientation(
     im,  # a PIL image
 ) -> int:
@@ -353,7 +361,7 @@ def orientation(
     found = XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
     return int(found[1]) if found else 1
 
-# %% ../nbs/02_images.ipynb #1bcf8ee7
+# %% ../nbs/02_images.ipynb #d6519f9e
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
 TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 
@@ -367,7 +375,7 @@ def upright(
     turn = TURNS.get(orientation(im))
     return im.transpose(Image.Transpose[turn]) if turn else im
 
-# %% ../nbs/02_images.ipynb #cda9c796
+# %% ../nbs/02_images.ipynb #2d2e0ca4
 def over_white(
     im,  # a PIL image that is loaded and has transparent pixels
 ):  # in mode RGB
@@ -411,7 +419,7 @@ def draft_size(
         return width, height
     return None
 
-# %% ../nbs/02_images.ipynb #c2886016
+# %% ../nbs/02_images.ipynb #03c7ec44
 def draft(
     im,  # a PIL image that is not loaded yet
     unpacked: int,  # pixels that it unpacks at the least
@@ -441,6 +449,12 @@ def unpack(
         im = im.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(im)
 
+# %% ../nbs/02_images.ipynb #83b7d142
+def give_back():
+    "Have the C library return to the system what is free, where it is one that keeps it (glibc)."
+    with contextlib.suppress(AttributeError, TypeError, OSError):  # no such function; no such library
+        ctypes.CDLL(None).malloc_trim(0)
+
 
 def decode(
     data: bytes,  # of a file
@@ -448,16 +462,27 @@ def decode(
     longest: int | None,  # wanted longer side, at most
     max_pixels: int,  # that it may unpack to
 ) -> np.ndarray:  # uint8 [h, w, 3]
-    "Decode a picture when there is room for it. Raises `ValueError` if it is too large."
+    """Decode a picture when there is room for it.
+
+    Raises `BadImage` without a name for one that is broken, `ValueError` if it is too large.
+    """
     im, unpacked = open_image(data, max_pixels)
     pixels = draft(im, unpacked, size, longest)
     check_limit(pixels, "pixels", max_pixels)
+    wrong = None
     with PIXELS.take(pixels):
-        image = unpack(im, size, longest)
-        del im  # before the next one begins
+        try:
+            image = unpack(im, size, longest)
+        except Exception as e:
+            wrong = MemoryError() if isinstance(e, MemoryError) else BadImage(reason(e))  # e keeps the pixels
+        del im
+        if 4 * pixels > MAX_PIXELS:
+            give_back()
+    if wrong:
+        raise wrong
     return image
 
-# %% ../nbs/02_images.ipynb #c9988ba5
+# %% ../nbs/02_images.ipynb #4857bd11
 def name_of(
     path,  # as `read_image` takes it
 ) -> str:
@@ -485,9 +510,8 @@ def read_image(
     try:
         with file_bytes(path, max_bytes) as data:
             return decode(data, size, longest, max_pixels)
-    except (FileNotFoundError, KeyboardInterrupt, MemoryError):
+    except (FileNotFoundError, MemoryError):
         raise
     except Exception as e:
-        name = name_of(path)
-        why = e.with_traceback(None)  # whose frames would keep the pixels in memory
-        raise BadImage(printable(f"{name}: cannot be decoded ({type(e).__name__}: {e})")) from why
+        why = reason(e)
+    raise BadImage(printable(f"{name_of(path)}: cannot be decoded ({why})"))

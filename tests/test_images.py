@@ -216,11 +216,12 @@ def test_a_panorama_is_read_at_a_fraction(tmp_path, recwarn):
 
 
 def shared_peak(tmp_path, name: str, data: bytes, pixels: int, **environment) -> float:
-    "Megabytes for sixteen threads that read the same file at once, each of which may unpack so many pixels."
+    "Megabytes for sixteen threads that read a file at once, each of which may unpack so many pixels."
     path = written(tmp_path, name, data)
     environment |= dict(LANDMARK_NB_MAX_PIXELS=str(pixels))
     said, megabytes, _ = read_apart([path], 16, 500, **environment)[0]
-    assert said == ["read"] * 16
+    want = "truncated" if name == "cut.png" else "read"
+    assert all(want in text for text in said), said
     return megabytes
 
 
@@ -228,6 +229,7 @@ def kinds_of(side: int) -> dict:
     "Pictures of side x side pixels, in the ways that take most memory."
     return {
         "flat.png": lambda: hostile.png(side, side),
+        "cut.png": lambda: hostile.png(side, side)[:-40],
         "deep.png": lambda: hostile.png(side, side, bits=16),
         "flat.webp": lambda: hostile.webp(side, side),
         "progressive.jpg": lambda: hostile.jpeg_progressive(side, side, passes=3),
@@ -236,7 +238,7 @@ def kinds_of(side: int) -> dict:
     }
 
 
-BYTES = 24  # that a pixel takes while it is unpacked, at the most: WebP
+BYTES = 18  # that a pixel takes while it is unpacked, at the most: WebP
 KEPT = 40  # megabytes that the C library may keep for each thread, instead of giving them back
 GIVEN_BACK = dict(MALLOC_MMAP_THRESHOLD_="1000000")  # so that it does not, and what is in use can be measured
 
