@@ -14,7 +14,7 @@ MEDIAN, NINE_OF_TEN, FUNCTION = 12, 26, 40  # lines, at most
 # Longer functions, by module, and why they are not shorter.
 LONGER = {}
 # Cells that import and do something else, by module, and why.
-MIXED = {"train.dcosplace": "it imports a module that the cell itself writes, for other processes"}
+MIXED = {"train.dcosplace": "modules for other processes are imported in the cells that write them"}
 
 
 @cache
