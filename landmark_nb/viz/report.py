@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..core import atomic_write, read_json
-from .plots import CSS
+from .plots import CSS, escape_names
 
 # %% ../../nbs/viz/01_report.ipynb #eec6df29
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def body_of(
     "What the page is given for a section's body."
     if is_figure(section.body):
         look = dict(responsive=True, displaylogo=False)
-        return "html", section.body.to_html(full_html=False, include_plotlyjs=False, config=look)
+        figure = escape_names(section.body)  # again: it need not be one of `viz.plots`
+        return "html", figure.to_html(full_html=False, include_plotlyjs=False, config=look)
     return "rows" if isinstance(section.body, list) else "html", section.body or ""
 
 # %% ../../nbs/viz/01_report.ipynb #404e2a0f
