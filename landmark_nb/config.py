@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'knob', 'knob_range', 'read_text', 'lossless', 'hint', 'check_range', 'coerce', 'Method', 'Registry',
-           'Chosen', 'choose', 'pick', 'make', 'Config', 'checked', 'fields_below', 'flat_fields', 'value_at',
-           'to_flat', 'with_values', 'full_name', 'similar_names', 'unknown', 'checked_at', 'with_choices', 'from_flat',
-           'free_settings', 'where_settings', 'range_of', 'help_rows']
+           'Chosen', 'choose', 'pick', 'make', 'hints_of', 'Config', 'checked', 'fields_below', 'flat_fields',
+           'value_at', 'to_flat', 'with_values', 'full_name', 'similar_names', 'unknown', 'checked_at', 'with_choices',
+           'from_flat', 'free_settings', 'where_settings', 'range_of', 'help_rows']
 
 # %% ../nbs/01_config.ipynb #d78d783f
 import difflib
+import functools
 import math
 import types
 import typing
@@ -220,12 +221,18 @@ def make(
     return registry[chosen.name].make(*args, *own, **more)
 
 # %% ../nbs/01_config.ipynb #ec5f1378
+@functools.cache
+def hints_of(kind: type) -> dict:  # field -> type
+    "The types of a class's fields; found once."
+    return typing.get_type_hints(kind)
+
+
 @dataclass(frozen=True)
 class Config:
     "Base of every settings class: checks all fields when it is made. Raises `ValueError` naming the setting."
 
     def __post_init__(self):
-        hints = typing.get_type_hints(type(self))
+        hints = hints_of(type(self))
         for f in fields(self):
             object.__setattr__(self, f.name, checked(f, getattr(self, f.name), hints[f.name]))
 
@@ -327,7 +334,7 @@ def checked_at(recipe, name: str, f, path: tuple, value):
     concern = recipe
     for attribute in above:
         concern = getattr(concern, attribute)
-    kind = typing.get_type_hints(type(concern)).get(f.name, object)
+    kind = hints_of(type(concern)).get(f.name, object)
     return value if is_dataclass(kind) or kind is object else coerce(name, value, kind, f.metadata)
 
 
