@@ -5,12 +5,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test lab apps setup export clean hooks bench docs pictures
+.PHONY: demo test attack lab apps setup export clean hooks bench docs pictures
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    draw a city and landmarks, train CosPlace, D-CosPlace and a landmark model, write reports (under 15 minutes on 2 cores, once installed)"
 	@echo "make test    every check: notebooks, tests, command lines"
+	@echo "make attack  the attacks that take long, or gigabytes"
 	@echo "make lab     open JupyterLab at the tutorials"
 	@echo "make apps    serve the explorers without their code, on this machine alone (APPS=folder for your own notebooks)"
 	@echo "make hooks   git hooks: notebooks are clean and formatted, merges readable"
@@ -38,6 +39,9 @@ demo: setup
 
 test: setup
 	@.ci/checks
+
+attack: setup
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} python -m pytest tests -q -rs -s -m attack --durations=0
 
 lab: setup
 	jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials/places.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root)
