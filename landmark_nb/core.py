@@ -179,10 +179,11 @@ def is_left(name: str, age: float) -> bool:
 # %% ../nbs/00_core.ipynb #d6a88e16
 def remove(path):
     "Remove a file or a folder, if that can be done; a link is removed, never what it leads to."
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
     with contextlib.suppress(OSError):
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-    shutil.rmtree(path, ignore_errors=True)
+        os.unlink(path)
 
 # %% ../nbs/00_core.ipynb #ad4d70a8
 def clear_parts(folder):

@@ -55,11 +55,15 @@ class Store:
     @property
     def ids(self) -> list[str]:
         "The images' ids, in the order of the rows."
-        with open_file(self.path / "ids.txt") as f:
-            text = f.read().decode("utf-8")
-        ids = text.split("\n") if text or len(self) else []
+        file = self.path / "ids.txt"
+        with open_file(file) as f:
+            data = f.read()
+        try:
+            ids = data.decode("utf-8").split("\n") if data or len(self) else []
+        except UnicodeDecodeError as e:
+            raise ValueError(f"{file}: is no text in UTF-8: {e}") from None
         if len(ids) != len(self):
-            raise ValueError(f"{self.path}: ids.txt names {len(ids)} images, meta.json says {len(self)}")
+            raise ValueError(f"{file} names {len(ids)} images, meta.json says {len(self)}")
         return ids
 
     @property
