@@ -253,7 +253,7 @@ def parser(argv: list[str]) -> argparse.ArgumentParser:
 
 # %% ../nbs/07_main.ipynb #10a27ccb
 def main(argv: list[str] | None = None):
-    "The command line. Errors about settings and files are said in one line, with exit code 2."
+    "The command line. What is wrong with settings or files is raised, and ends it with exit code 1."
     argv = sys.argv[1:] if argv is None else argv
     line = parser(argv).parse_args(argv)
     settings = given(line.pairs)
