@@ -8,7 +8,7 @@ __all__ = ['FULL', 'CLOSED', 'PART', 'OLD_PART', 'UNKNOWN', 'MOST_INT', 'JSON_WO
            'part_name', 'process_runs', 'is_left', 'remove', 'clear_parts', 'part_folder', 'follow_umask',
            'atomic_path', 'atomic_write', 'save_tensors', 'atomic_folder', 'write_through', 'take_space', 'allocate',
            'allocate_array', 'lock_error', 'lock_file', 'open_file', 'kind_words', 'has_kind', 'check_fields',
-           'parse_json', 'read_json', 'open_tensors', 'shapes_in', 'load_csv', 'read_csv', 'Tail', 'rng']
+           'parse_json', 'read_json', 'open_tensors', 'shapes_in', 'load_csv', 'read_csv', 'rng']
 
 # %% ../nbs/00_core.ipynb #1aea03dc
 import contextlib
@@ -515,44 +515,6 @@ def read_csv(
     if not len(table):
         raise ValueError(f"{path}: has a header and no rows")
     return table
-
-# %% ../nbs/00_core.ipynb #fb26e746
-class Tail:
-    "The whole lines of a JSON-lines file, as they come; `at_end`: only those that come from now on."
-
-    def __init__(self, path, at_end: bool = False):
-        self.path, self._at, self._file = Path(path), 0, None
-        if at_end and self.path.exists():
-            s = self.path.stat()
-            self._at, self._file = s.st_size, s.st_ino
-
-    def read(
-        self, most: int = 1 << 23
-    ) -> tuple:  # (list of dicts, whether the file was begun anew since the last call)
-        "What came since the last call, some `most` bytes at a time: call again until there is nothing."
-        try:
-            f = open(self.path, "rb")
-        except FileNotFoundError:
-            again, self._at, self._file = self._file is not None, 0, None
-            return [], again
-        with f:
-            s = os.fstat(f.fileno())
-            again = self._file is not None and (s.st_ino != self._file or s.st_size < self._at)
-            if again:
-                self._at = 0
-            self._file = s.st_ino
-            f.seek(self._at)
-            new = f.read(most)
-            while new and b"\n" not in new and (more := f.read(most)):
-                new += more  # a line longer than that
-        new = new[: new.rfind(b"\n") + 1]
-        self._at += len(new)
-        out = []
-        for line in new.splitlines():
-            with contextlib.suppress(ValueError):
-                e = json.loads(line)
-                out += [e] if isinstance(e, dict) else []
-        return out, again
 
 # %% ../nbs/00_core.ipynb #505211f9
 note_progress = dict(mininterval=1.0, ncols=100, file=None, leave=True)  # keyword arguments of every `tqdm`

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'CLOCK_OPTIONS', 'every_step', 'loss_of', 'RunEvents', 'RunHistory', 'NewEvents', 'RunLog', 'run_folders',
-           'loss_words', 'loss_curves', 'score_of', 'score_curve', 'score_curves', 'traffic', 'test_scores',
+           'began', 'loss_words', 'loss_curves', 'score_of', 'score_curve', 'score_curves', 'traffic', 'test_scores',
            'test_table', 'progress', 'facts', 'trouble_html', 'run_options', 'shown_runs', 'chosen_folders', 'RunList',
            'RunLogs', 'Repeater', 'heading', 'MonitorParts', 'MonitorView', 'TrainingMonitor']
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #f54e7c24
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from ...core import Tail, read_json
+from ...core import has_kind
 from ...images import printable
+from ...log import Tail, config_of
 from landmark_nb.viz.explorers.controls import (
     Explorer,
     Quiet,
@@ -75,7 +77,7 @@ class RunEvents:
         self.evals = []  # on the validation sets
         self.tests = []  # on the test sets
         self.bad = []  # files that could not be decoded
-        self.malformed = 0  # lines of the log that are no event
+        self.malformed = 0  # events that say less than their kind must say
 
     def scores(self) -> list:
         "Names of the scores that its evaluations have."
@@ -125,22 +127,41 @@ class NewEvents:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.wrong = ""  # a log that could not be read at the last call
         self._tails = {}  # path -> Tail
+
+    @property
+    def passed_over(self) -> int:
+        "Lines that are no events."
+        return sum(tail.passed_over for tail in self._tails.values())
 
     def read(self) -> tuple[list[dict], bool]:  # and whether these are the first ones, of a log begun anew
         "Events that are new, some megabytes of a file at a time: call again until there are none."
+        self.wrong = ""
         for path in sorted(self.folder.glob("metrics*.jsonl")):
             self._tails.setdefault(path, Tail(path))
-        pieces = [tail.read() for tail in self._tails.values()]
+        pieces = [self._piece(tail) for tail in self._tails.values()]
         anew = any(again for _, again in pieces)
         if anew:
-            self._tails = {path: Tail(path) for path in self._tails if path.is_file()}
-            pieces = [tail.read() for tail in self._tails.values()]
+            self._tails = {path: Tail(path) for path in self._tails if path.exists()}
+            pieces = [self._piece(tail) for tail in self._tails.values()]
         return [event for events, _ in pieces for event in events], anew
+
+    def _piece(self, tail: Tail) -> tuple[list[dict], bool]:
+        "What is new in one log; nothing of one that cannot be read."
+        try:
+            return tail.read()
+        except (OSError, ValueError) as e:
+            self.wrong = str(e)
+            return [], False
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #95bb16a4
 class RunLog(RunHistory):
-    "What a run folder has told so far. Raises `FileNotFoundError` for a folder that is no run."
+    """What a run folder has told so far.
+
+    Raises `FileNotFoundError` for a folder that is no run. Whatever is wrong with a run is told, not raised:
+    the others are shown all the same.
+    """
 
     def __init__(
         self,
@@ -149,21 +170,35 @@ class RunLog(RunHistory):
         super().__init__()
         self.path = Path(path)
         self.name = printable(self.path.name)
-        if not any((self.path / file).is_file() for file in ("config.json", "metrics.jsonl")):
+        if not any(os.path.exists(self.path / file) for file in ("config.json", "metrics.jsonl")):
             raise FileNotFoundError(
                 f"{printable(self.path)}: no run folder (neither config.json nor metrics.jsonl)"
             )
+        self.config = {}  # the run's settings; none where there is no file, or one that cannot be read
+        self.wrong = ""  # what cannot be read of it, in words
         self._new = NewEvents(self.path)
         self.refresh()
 
     @property
-    def config(self) -> dict:
-        "The run's settings; none where there is no file. Raises `ValueError` for one that is not JSON."
-        file = self.path / "config.json"
-        return read_json(file) if file.is_file() else {}
+    def passed_over(self) -> int:
+        "Lines of its logs that are no events."
+        return self.malformed + self._new.passed_over
 
     def refresh(self) -> bool:
-        "Read what is new; whether there was anything."
+        "Read what is new; whether there was anything. What cannot be read is told in `wrong`."
+        before, self.wrong = (self.config, self.wrong), ""
+        self.config = self._read_config()
+        any_news = self._read_events()
+        return any_news or before != (self.config, self.wrong)
+
+    def _read_config(self) -> dict:
+        try:
+            return config_of(self.path) if os.path.exists(self.path / "config.json") else {}
+        except (OSError, ValueError) as e:
+            self.wrong = printable(str(e))
+            return {}
+
+    def _read_events(self) -> bool:
         any_news = False
         while True:
             events, anew = self._new.read()
@@ -173,6 +208,7 @@ class RunLog(RunHistory):
                 self.add(event)
             any_news = any_news or anew or bool(events)
             if not events:
+                self.wrong = self.wrong or printable(self._new.wrong)
                 return any_news
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #28b77d30
@@ -182,8 +218,16 @@ def run_folders(
     "The run folders at and below a folder, at most three levels deep, the one that started last first."
     parent = Path(parent)
     folders = [parent, *parent.glob("*"), *parent.glob("*/*"), *parent.glob("*/*/*")]
-    runs = [f for f in folders if (f / "config.json").is_file() and list(f.glob("metrics*.jsonl"))]
-    return sorted(runs, key=lambda f: (-(f / "config.json").stat().st_mtime, f))
+    runs = [f for f in folders if os.path.exists(f / "config.json") and list(f.glob("metrics*.jsonl"))]
+    return sorted(runs, key=lambda f: (-began(f), f))
+
+
+def began(run: Path) -> float:
+    "When a run started last, by its settings' file."
+    try:
+        return (run / "config.json").stat().st_mtime
+    except OSError:  # it is gone
+        return 0.0
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #b56b5737
 LOSSES = dict(cosface="CosFace", arcface="sub-center ArcFace")  # as their papers write them
@@ -194,7 +238,7 @@ def loss_words(
 ) -> tuple[str, str]:
     "What the parts of a training are called, groups or stages, and its loss."
     in_stages = "stages" in config
-    loss = config.get("loss", "arcface" if in_stages else "cosface")
+    loss = str(config.get("loss", "arcface" if in_stages else "cosface"))
     return "stage" if in_stages else "group", LOSSES.get(loss, loss)
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #59ea201b
@@ -313,13 +357,15 @@ def progress(
 def facts(run: RunLog) -> list:  # items of a `bar`
     "A run in numbers."
     config = run.config
-    items = progress(run.last, config.get("steps", 0) * config.get("iterations", 0))
+    numbers = config.get("steps"), config.get("iterations")
+    total = numbers[0] * numbers[1] if all(has_kind(n, int) for n in numbers) else 0
+    items = progress(run.last, total)
     if run.rounds:
         items.append((f"{run.sent / 1e6:,.1f} MB", "sent by all workers"))
     if run.bad:
         items.append((len(run.bad), "files could not be decoded"))
-    if run.malformed:
-        items.append((run.malformed, "lines of its log are no events"))
+    if run.passed_over:
+        items.append((run.passed_over, "lines of its log are no events"))
     return items
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #741a069f
@@ -503,7 +549,8 @@ class MonitorView(MonitorParts):
         self.traffic.layout.display = "" if any(run.rounds for run in runs) else "none"
         self.tested.value = table(test_table(runs))
         numbers = bar(*facts(first))
-        self.status.value = f'<div data-step="{int(first.last.get("step", 0))}">{numbers}</div>'
+        wrong = "".join(word(f"{run.name}: {run.wrong}", True) for run in runs if run.wrong)
+        self.status.value = f'{wrong}<div data-step="{int(first.last.get("step", 0))}">{numbers}</div>'
         self.trouble.value = trouble_html(first)
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #f5d88f81
