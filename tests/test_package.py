@@ -22,7 +22,7 @@ LAYERS = {
     "models": "core config",
     "search": "core config images models",
     "train": "core config data models processes",
-    "viz": "core config images data search",
+    "viz": "core config images log data search",
     "runs": "core config log data search train viz",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
