@@ -76,6 +76,10 @@ def shards():
     from landmark_nb.data.shards import place_groups
     place_groups(photographs, folder / "placed", M=20.0, alpha=90.0, N=1, L=1, min_images=1, progress=False)
 
+def drawn():
+    from landmark_nb.data.drawn.city import WorldConfig, write_world
+    write_world(WorldConfig(), folder / "worlds", 1, False)
+
 """
 # a process does all that it is named, each in a folder of its own, and says of each what it was refused
 REFUSED = """
@@ -166,14 +170,14 @@ def small_disk(tmp_path_factory):
     subprocess.run(["umount", folder], check=True)
 
 
-def check_refusals(process, names, folder: Path, code: str):
+def check_refusals(process, names: dict, folder: Path, code: str):
     "What the system refuses is an error that names the file, and nothing half-made is left."
     code_of_process, out, err = finish(process)
     assert code_of_process == 0, (code_of_process, out, err[-2000:])
     said = {name: rest for name, *rest in map(json.loads, out.splitlines())}
     assert list(said) == list(names)
     for name, (number, message, left) in said.items():
-        assert number == code and f"{folder / name / WRITTEN[name]}" in message, (name, message)
+        assert number == code and f"{folder / name / names[name]}" in message, (name, message)
         assert "bytes are free" in message and "free some space" in message.lower(), message
         assert left == [], (name, left)
         if name in ("extract", "join"):
@@ -182,8 +186,9 @@ def check_refusals(process, names, folder: Path, code: str):
 
 
 def test_a_full_disk(small_disk, photographs):
-    process = write(REFUSED, ",".join(WRITTEN), small_disk, photographs)
-    check_refusals(process, WRITTEN, small_disk, "ENOSPC")
+    everything = WRITTEN | dict(drawn="worlds")
+    process = write(REFUSED, ",".join(everything), small_disk, photographs)
+    check_refusals(process, everything, small_disk, "ENOSPC")
 
 
 def test_files_that_may_not_grow(tmp_path, photographs):
@@ -191,7 +196,7 @@ def test_files_that_may_not_grow(tmp_path, photographs):
 
 
 def test_space_that_is_refused(tmp_path, photographs):
-    stores = ("extract", "join")
+    stores = {name: WRITTEN[name] for name in ("extract", "join")}
     check_refusals(write(NO_SPACE, ",".join(stores), tmp_path, photographs), stores, tmp_path, "ENOSPC")
 
 
