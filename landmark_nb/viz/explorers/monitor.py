@@ -34,7 +34,7 @@ from landmark_nb.viz.explorers.controls import (
     word,
     words,
 )
-from ..plots import CLOCKS, PALETTE, loss_figure, on_clock, style
+from ..plots import CLOCKS, PALETTE, escape_names, loss_figure, on_clock, style
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #b2391fda
 def every_step(
@@ -296,7 +296,8 @@ def score_curves(
         )
     style(fig, "", 300, showlegend=len(runs) > 1)
     fig.update_xaxes(title=CLOCKS[clock])
-    return fig.update_yaxes(title=f"{score} on validation [%]")
+    fig.update_yaxes(title=f"{score} on validation [%]")
+    return escape_names(fig)  # a score's name comes from the log
 
 # %% ../../../nbs/viz/explorers/04_monitor.ipynb #00968548
 def traffic(runs: list[RunLog]) -> go.Figure:
