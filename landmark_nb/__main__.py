@@ -152,11 +152,11 @@ def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
     from landmark_nb.experiments import pick_device
     from landmark_nb.models.embed import load_model
     from landmark_nb.recipes.places.measure import plain
-    from landmark_nb.recipes.places.recipes import PlacesRecipe, measure_sets
+    from landmark_nb.recipes.places.recipes import measure_sets
     from landmark_nb.runs.recipe import recipe_of
 
     recipe = recipe_of(config_of(run))
-    if not isinstance(recipe, PlacesRecipe):
+    if not hasattr(recipe, "sets"):
         text = f"is a run of the recipe {recipe.recipe}; nbs/runs/challenge.ipynb evaluates it"
         raise ValueError(f"{run}: {text}")
     more = dict(data=c.data) if c.data else {}

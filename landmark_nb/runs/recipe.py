@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RECIPES', 'PARTS', 'Report', 'Recipe', 'missing_parts', 'RecipeDefaults', 'recipe_class', 'read_settings',
            'default_places', 'configure', 'check_index', 'settings_table', 'initialise', 'fit', 'recipe_of',
-           'open_folder', 'train_worker', 'run_worker', 'launch_here', 'train', 'trained', 'Result', 'log_measures',
-           'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins',
-           'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
+           'open_folder', 'train_worker', 'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result',
+           'log_measures', 'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card',
+           'keep_plugins', 'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
 
 # %% ../../nbs/runs/04_recipe.ipynb #76ba7f92
 import importlib
@@ -292,11 +292,20 @@ def run_worker(
         run(recipe, False, workers)
 
 # %% ../../nbs/runs/04_recipe.ipynb #615f60b6
+def module_of(recipe: Recipe) -> str:
+    "The module that registers a recipe; a new process imports it. Raises `ValueError` for one of a notebook."
+    module = type(recipe).__module__
+    if module == "__main__":
+        text = "worker processes cannot import it; write it to a module that plugins names, or set workers=1"
+        raise ValueError(f"recipe {recipe.recipe!r} is defined in a notebook: {text}")
+    return module
+
+
 def launch_here(recipe: Recipe, entry: Callable, folder: RunFolder, total: int, progress: bool):
     "Start this machine's workers for a recipe and wait for them."
     device = pick_device(recipe.run.device)
     most = recipe.most_workers()
-    args = to_flat(recipe), type(recipe).__module__  # a new process knows no recipe yet
+    args = to_flat(recipe), module_of(recipe)
     start_workers(entry, args, folder, recipe.launch, device, most, total, progress)
 
 

@@ -23,8 +23,7 @@ from .folder import RunFolder
 from .parallel import evaluation_line
 from .settings import RunConfig
 from ..train.checkpoint import latest_checkpoint, save_checkpoint
-from ..train.dcosplace import all_finite
-from ..train.state import State, Step
+from ..train.state import State, Step, all_finite
 from ..train.workers import Workers
 
 # %% ../../nbs/runs/03_watch.ipynb #1470e741

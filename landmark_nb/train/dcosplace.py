@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DCosPlaceConfig', 'rate', 'rounds', 'replicas_of', 'schedule_of', 'views_of', 'Flat', 'adam_moments', 'trained_norms',
-           'Shared', 'shared_tensors', 'SharedTrunk', 'all_finite', 'RoundSum', 'sum_over', 'scale_after',
-           'settle_scale', 'next_batch', 'trunk_step', 'train_replica', 'outer_step', 'check_joint', 'Round',
-           'traffic_of', 'describe_round', 'dcosplace', 'memory_of']
+           'Shared', 'shared_tensors', 'SharedTrunk', 'RoundSum', 'sum_over', 'scale_after', 'settle_scale',
+           'next_batch', 'trunk_step', 'train_replica', 'outer_step', 'check_joint', 'Round', 'traffic_of',
+           'describe_round', 'dcosplace', 'memory_of']
 
 # %% ../../nbs/train/05_dcosplace.ipynb #eb72dc97
 import math
@@ -23,7 +23,7 @@ from ..config import knob
 from ..data.augment import AugmentConfig
 from .cosplace import GroupsConfig, prepare_batch
 from .slowmo import slowmo
-from .state import State, head_step
+from .state import State, all_finite, head_step
 from .workers import Workers
 
 # %% ../../nbs/train/05_dcosplace.ipynb #816bda3b
@@ -213,11 +213,6 @@ class SharedTrunk:
     def finite(self) -> bool:
         "Whether weights, or gradients, are numbers."
         return all_finite(self.flat.tensors[: len(self.weights)])
-
-# %% ../../nbs/train/05_dcosplace.ipynb #cb9045e9
-def all_finite(tensors: list[Tensor]) -> bool:
-    "Whether no tensor of a list holds NaN or infinity."
-    return bool(torch.isfinite(torch.stack(torch._foreach_norm(list(tensors)))).all())
 
 # %% ../../nbs/train/05_dcosplace.ipynb #7a38c44c
 class RoundSum:

@@ -35,11 +35,10 @@ from ...images import printable
 from ...models.embed import Embedder, ModelConfig, load_model, save_model
 from ...models.losses import can_be_shared
 from .report import landmark_cards, landmark_figures, landmark_sections
-from ..places.data import check_folder
 from ...runs.folder import RunFolder, unreadable
 from ...runs.parallel import describe_together, same_everywhere
 from ...runs.recipe import RECIPES, Report, steps_card
-from ...runs.settings import RunConfig, WorkersConfig, count_loaders, count_workers
+from ...runs.settings import RunConfig, WorkersConfig, check_folder, count_loaders, count_workers
 from ...runs.watch import Training
 from landmark_nb.train.progressive import (
     Plan,

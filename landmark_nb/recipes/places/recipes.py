@@ -30,7 +30,6 @@ from landmark_nb.recipes.places.data import (
     PartitionConfig,
     PlaceData,
     PlaceDataConfig,
-    check_folder,
     find_photographs,
     open_layout,
     read_places,
@@ -39,7 +38,7 @@ from .measure import measure, plain
 from .report import place_cards, place_figures, place_sections, with_others
 from ...runs.folder import RunFolder, unreadable
 from ...runs.recipe import RECIPES, Report, steps_card
-from ...runs.settings import RunConfig, WorkersConfig, count_loaders, count_workers
+from ...runs.settings import RunConfig, WorkersConfig, check_folder, count_loaders, count_workers
 from ...runs.watch import Training
 from ...train.checkpoint import load_checkpoint
 from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace
