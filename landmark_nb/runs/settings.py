@@ -52,12 +52,18 @@ class RunConfig(Config):
 class WorkersConfig(Config):
     """The processes that train side by side.
 
-    Nothing here changes what D-CosPlace learns; a landmark model's batch norm sees each worker's own part of
+    Nothing here changes what D-CosPlace learns, but for the last bits where a worker computes with another
+    number of threads; a landmark model's batch norm sees each worker's own part of
     a batch.
     """
 
     workers: int = knob(0, "on this machine; 0: one a GPU, or one where there is none", 0, free=True)
-    threads: int = knob(0, "torch's threads of a worker; 0: an equal share of the cores", 0, free=True)
+    threads: int = knob(
+        0,
+        "torch's threads of a worker; 0: an equal share of the cores (another number, other last bits)",
+        0,
+        free=True,
+    )
     restarts: int = knob(3, "how often all workers start again after one was lost", 0, free=True)
     nodes: int = knob(1, "machines; each runs the same command", 1, free=True)
     rendezvous: str = knob("", "host:port of one of the machines, the same on all of them", where=True)

@@ -49,13 +49,15 @@ class DCosPlaceConfig(GroupsConfig):
     warmup_iterations: int = knob(3, "iterations of the warm-up", 0)
     replicas: str = knob(
         "group",
-        "who takes local steps: each group (the result does not depend on the number of workers) "
+        "who takes local steps: each group (the result does not depend on the number of workers, "
+        "if each computes with as many threads) "
         "or each worker",
         choices=("group", "worker"),
     )
     average: str = knob(
         "float64",
-        "type in which sums travel: float64 gives every number of workers the same bits, "
+        "type in which sums travel: float64 gives every number of workers, "
+        "of as many threads each, the same bits, "
         "float32 halves the bytes",
         choices=("float64", "float32"),
     )
