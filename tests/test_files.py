@@ -317,7 +317,7 @@ def read_config(d: Path):
 def read_run_folder(d: Path):
     from landmark_nb.runs.folder import RunFolder
 
-    return RunFolder(d, dict(recipe="cosplace"))
+    return RunFolder(d, SETTINGS)
 
 
 def read_state(d: Path):
@@ -366,6 +366,24 @@ def read_log(d: Path):
     return read_events(d)
 
 
+def read_comparison(d: Path):
+    from landmark_nb.compare import summary
+
+    return summary(d)
+
+
+def read_report(d: Path):
+    from landmark_nb.viz.report import summary_section
+
+    return summary_section(d / "report.html", d)
+
+
+def read_failure(d: Path):
+    from landmark_nb.train.launch import raise_failure
+
+    return raise_failure(d, "a launch that has not failed")
+
+
 READERS = {  # file -> who reads it
     "config.json": read_config,
     "config.json ": read_run_folder,
@@ -381,7 +399,12 @@ READERS = {  # file -> who reads it
     "head-000-of-001.safetensors": read_head,
     "trained.json": read_memory,
     "metrics.jsonl": read_log,
+    "metrics.jsonl ": read_comparison,
+    "report.json": read_report,
+    ".failed.json": read_failure,
 }
+SETTINGS = dict(recipe="cosplace", groups=4, seed=0)
+EVALUATION = dict(kind="eval", step=1, images=8, seconds=1.0, recall={"1": 0.25, "5": 0.5})
 
 
 @pytest.fixture(scope="module")
@@ -395,12 +418,15 @@ def whole(tmp_path_factory, photographs) -> Path:
     save_small_model(d / "best.safetensors")
     state = dict(step=1, seconds=1.0, best={}, groups=[], config={}, scaler={})
     for name, value in {
-        "config.json": dict(recipe="cosplace"),
+        "config.json": SETTINGS,
         "state.json": state,
         "trained.json": dict(folds="", fold=-1, size=48, mirror=False, before=[], photographs=1),
-        "metrics.jsonl": dict(kind="step", step=1, group=0, loss=1.0),
+        "metrics.jsonl": EVALUATION,
+        "report.json": dict(title="Run", lead="", cards=[["25 %", "R@1"]]),
+        ".failed.json": dict(run="a launch", kind="ValueError", message="no", rank=0),
     }.items():
         (d / name).write_text(json.dumps(value) + "\n")
+    (d / "report.html").touch()
     return d
 
 
@@ -445,7 +471,7 @@ def test_whatever_stands_in_the_place_of_a_file_is_named(whole, tmp_path, name):
                 assert Path(file).name in str(e) or reader is read_run_folder, f"{what}: {e}"
                 assert len(str(e)) < 2000, f"{what}: {len(str(e))} characters"
             else:
-                assert (file, what) in TAKEN, f"{what} was taken for a good {file}"
+                assert (name, what) in TAKEN, f"{what} was taken for a good {file}"
     assert peak() - before < 900, "what it reads is bounded"
 
 
@@ -480,6 +506,9 @@ JSON_FILES = [
     "meta.json",
     "done.json",
     "trained.json",
+    "metrics.jsonl ",
+    "report.json",
+    ".failed.json",
 ]
 
 
