@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['MEETING', 'deal', 'Workers', 'threads_of', 'own_device', 'store_is_kept', 'store_of_this_start', 'loopback',
-           'stay_on_this_machine', 'bound_socket', 'store_at', 'meeting_store', 'join_group', 'connected']
+           'stay_on_this_machine', 'bound_socket', 'store_at', 'meeting_store', 'interfaces', 'address_towards',
+           'use_network_of', 'join_group', 'connected']
 
 # %% ../../nbs/train/00_workers.ipynb #aad1f14b
+import array
 import contextlib
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,6 +167,48 @@ def meeting_store(rank: int, world: int, patience: timedelta):
         return None
     return store_at(env["MASTER_ADDR"], int(env["MASTER_PORT"]), world, patience, rank == 0)
 
+# %% ../../nbs/train/00_workers.ipynb #34d903af
+def interfaces() -> dict[str, str]:
+    "This machine's addresses, and the names of the interfaces that have them; empty where it is not Linux."
+    if sys.platform != "linux":
+        return {}
+    import fcntl
+
+    room = array.array("B", bytes(40 * 4096))  # struct ifreq: a name of 16 bytes, then an address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        asked = struct.pack("iP", len(room), room.buffer_info()[0])
+        used, _ = struct.unpack("iP", fcntl.ioctl(s, 0x8912, asked))  # SIOCGIFCONF
+    entries = [room[i : i + 40].tobytes() for i in range(0, used, 40)]
+    found = {socket.inet_ntoa(e[20:24]): e[:16].split(b"\0")[0].decode().partition(":")[0] for e in entries}
+    with contextlib.suppress(OSError), open("/proc/net/if_inet6") as table:
+        for fields in map(str.split, table):
+            found[socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0]))] = fields[-1]
+    return found
+
+# %% ../../nbs/train/00_workers.ipynb #f60ff9cf
+def address_towards(host: str, port: int) -> str:
+    "This machine's address on the way to another one. Raises `OSError` where there is no way."
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as s:
+        s.connect(address)  # sends nothing
+        return s.getsockname()[0]
+
+
+def use_network_of(host: str, port: int):
+    """Let gloo and NCCL talk over the interface by which a host is reached, unless the environment names one.
+
+    Raises `ValueError` where the interface cannot be told.
+    """
+    libraries = [f"{name}_SOCKET_IFNAME" for name in ("GLOO", "NCCL")]
+    if sys.platform != "linux" or all(name in os.environ for name in libraries):
+        return
+    own = address_towards(host, port)
+    if own not in interfaces():
+        advice = "name it, as ip address shows it: GLOO_SOCKET_IFNAME=eth0 NCCL_SOCKET_IFNAME=eth0"
+        raise ValueError(f"no interface of this machine is known to have its address {own}; {advice}")
+    for name in libraries:
+        os.environ.setdefault(name, interfaces()[own])
+
 # %% ../../nbs/train/00_workers.ipynb #a72bab83
 def join_group(
     rank: int,
@@ -203,6 +248,8 @@ def connected(
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     torch.set_num_threads(threads_of(local, threads))
+    if MEETING not in env:
+        use_network_of(env["MASTER_ADDR"], int(env["MASTER_PORT"]))
     join_group(rank, world, device, timedelta(seconds=join_seconds))
     c10d = torch.distributed.distributed_c10d
     getattr(c10d, "set_timeout", c10d._set_pg_timeout)(timedelta(hours=hours))
