@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'search', 'found_rows', 'EvaluateConfig', 'evaluate',
-           'measure_run', 'PlaceConfig', 'place', 'report', 'add_command', 'pairs_on_line', 'parser', 'main']
+           'measure_run', 'PlaceConfig', 'place', 'report', 'add_command', 'pairs_on_line', 'parser', 'nothing_to_save',
+           'train_till_stopped', 'main']
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from .config import Chosen, Config, choose, from_flat, help_rows, knob
 from .log import best_model, config_of
+from .processes import TRY_AGAIN, Stopped, at_sigterm
 from .search.rerank import RERANKERS
 
 # %% ../nbs/07_main.ipynb #5d766ff7
@@ -252,13 +254,32 @@ def parser(argv: list[str]) -> argparse.ArgumentParser:
     return main_parser
 
 # %% ../nbs/07_main.ipynb #10a27ccb
+def nothing_to_save():
+    "What a run does that is asked to end while it does not train."
+    raise Stopped("asked to end; the same command goes on")
+
+
+def train_till_stopped(settings: dict):
+    "`train`; a run that is asked to end by SIGTERM saves what it has, and ends with exit code 75."
+    try:
+        with at_sigterm(nothing_to_save):
+            train(settings)
+    except Stopped as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        sys.exit(TRY_AGAIN)
+
+# %% ../nbs/07_main.ipynb #04fb735b
 def main(argv: list[str] | None = None):
-    "The command line. What is wrong with settings or files is raised, and ends it with exit code 1."
+    """The command line.
+
+    What is wrong with settings or files is raised, and ends it with exit code 1; a training that was asked to
+    end by SIGTERM has 75.
+    """
     argv = sys.argv[1:] if argv is None else argv
     line = parser(argv).parse_args(argv)
     settings = given(line.pairs)
     if line.command == "train":
-        train(settings)
+        train_till_stopped(settings)
     elif line.command == "search":
         search(line.database, line.queries, settings)
     elif line.command == "evaluate":

@@ -23,7 +23,7 @@ LAYERS = {
     "search": "core config images models",
     "train": "core config data models processes",
     "viz": "core config images log data search",
-    "runs": "core config log data search train viz",
+    "runs": "core config log processes data search train viz",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
     "experiments": "core data models search train runs recipes",

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..core import rng
 from .samplers import GroupImages, draw_step
 from ..images import BadImage, read_image
-from ..processes import follower
+from ..processes import follower, out_of_reach
 
 # %% ../../nbs/data/07_loaders.ipynb #dddbf9c9
 def read_first(
@@ -127,17 +127,17 @@ def batches(
 ) -> Iterator[dict]:
     "The batches of an iterable of keys, in order."
     ahead = 4 if workers else None  # batches for each worker
-    return iter(
-        DataLoader(
-            ds,
-            batch_size=None,
-            sampler=keys,
-            num_workers=workers,
-            pin_memory=pin,
-            prefetch_factor=ahead,
-            worker_init_fn=follower(),
-        )
+    loader = DataLoader(
+        ds,
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        pin_memory=pin,
+        prefetch_factor=ahead,
+        worker_init_fn=follower(),
     )
+    with out_of_reach():
+        return iter(loader)
 
 # %% ../../nbs/data/07_loaders.ipynb #eea0f223
 @dataclass

@@ -8,6 +8,7 @@ __all__ = ['Training', 'over', 'time_is_up', 'remember', 'note_quarantined', 'pa
            'training_bar', 'watch_over']
 
 # %% ../../nbs/runs/03_watch.ipynb #c5c936ad
+import contextlib
 import math
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..core import note_progress
 from ..data.loaders import Quarantine
+from ..processes import Stopped, stop_asked
 from .folder import RunFolder
 from .parallel import evaluation_line
 from .settings import RunConfig
@@ -122,6 +124,7 @@ class Watch:
     folder: RunFolder
     workers: Workers = Workers()
     progress: bool = True
+    asked: Callable[[], bool] = lambda: False  # whether this process is asked to end
     clock: float = field(default_factory=time.perf_counter)  # when the steps went on
     saved: float = field(default_factory=time.perf_counter)  # when the last checkpoint was written
 
@@ -131,17 +134,18 @@ class Watch:
         return self.training.state
 
 # %% ../../nbs/runs/03_watch.ipynb #f90e14f4
-def votes(watch: Watch) -> tuple[float, float]:
-    "(save now?, time is over?), by the first worker's clock; others have no say."
+def votes(watch: Watch) -> tuple[float, float, float]:
+    "(save now?, time is over?, asked to end?): the first two by the first worker's clock, the last by any."
+    stop = float(watch.asked())
     if not watch.workers.first:
-        return 0.0, 0.0
+        return 0.0, 0.0, stop
     now = time.perf_counter()
     seconds = watch.state.seconds + now - watch.clock
     save = now - watch.saved > 60 * watch.settings.checkpoint_minutes
-    return float(save), float(time_is_up(seconds, watch.training.hours))
+    return float(save), float(time_is_up(seconds, watch.training.hours)), stop
 
 
-def agreed(watch: Watch, step: Step) -> tuple[float, float]:
+def agreed(watch: Watch, step: Step) -> tuple[float, float, float]:
     "What the workers' votes came to."
     if step.votes is not None:
         return step.votes
@@ -215,11 +219,11 @@ def what_is_due(step: Step, settings: RunConfig, total: int, save_now: float, ti
 
 # %% ../../nbs/runs/03_watch.ipynb #8892c4dd
 def look(watch: Watch, step: Step, bar) -> bool:
-    "Everything that is due after a step; whether it was the last one."
-    save_now, time_over = agreed(watch, step)
+    "Everything that is due after a step; whether it was the last one. Raises `Stopped` if asked to end."
+    save_now, time_over, stop = agreed(watch, step)
     watch.state.seconds += time.perf_counter() - watch.clock
     note_quarantined(watch.training.quarantine, step, watch.folder)
-    due = what_is_due(step, watch.settings, watch.training.total, save_now, time_over)
+    due = what_is_due(step, watch.settings, watch.training.total, save_now + stop, time_over)
     if due.log:
         log_losses(watch, step, bar)
     if due.check or due.save:
@@ -230,6 +234,9 @@ def look(watch: Watch, step: Step, bar) -> bool:
         watch.saved = time.perf_counter()
     bar.update(step.taken)
     watch.clock = time.perf_counter()
+    if stop and not due.ended:
+        text = f"asked to end; step {step.step} is saved, and the same command goes on"
+        raise Stopped(f"{watch.folder.path}: {text}")
     return due.ended
 
 # %% ../../nbs/runs/03_watch.ipynb #91a6ac2b
@@ -248,10 +255,9 @@ def training_bar(watch: Watch):
 
 
 def watch_over(watch: Watch):
-    "Train to the end of the budget."
-    bar = training_bar(watch)
+    "Train to the end of the budget. Raises `Stopped` if asked to end before."
     watch.clock = watch.saved = time.perf_counter()
-    for step in watch.training.steps(lambda: votes(watch)):
-        if look(watch, step, bar):
-            break
-    bar.close()
+    with stop_asked() as watch.asked, contextlib.closing(training_bar(watch)) as bar:
+        for step in watch.training.steps(lambda: votes(watch)):
+            if look(watch, step, bar):
+                break

@@ -431,7 +431,7 @@ def dcosplace(
     cfg: DCosPlaceConfig,
     aug: AugmentConfig = AugmentConfig(),
     workers: Workers = Workers(),
-    votes: Callable[[], tuple[float, ...]] = lambda: (0.0, 0.0),  # what this worker tells the others
+    votes: Callable[[], tuple[float, ...]] = lambda: (0.0, 0.0, 0.0),  # what this worker tells the others
 ) -> Iterator[Round]:
     """D-CosPlace (section 4), from `state.step` on.
 

@@ -6,7 +6,8 @@
 __all__ = ['LASTING', 'FAILURE', 'EVERYWHERE', 'BACKEND', 'failure_file', 'lasting_kind', 'note_failure', 'raise_failure',
            'forget_failure', 'lasting_failures', 'parse_rendezvous', 'answers', 'is_store', 'check_rendezvous',
            'own_address', 'bound_rendezvous', 'register_backend', 'trust_notice', 'variable_set', 'kernel_kept',
-           'worker', 'start_method', 'launch_config', 'not_met', 'worker_lost', 'prepare_rendezvous', 'launch']
+           'stop_file', 'worker', 'start_method', 'launch_config', 'not_met', 'worker_lost', 'prepare_rendezvous',
+           'launch']
 
 # %% ../../nbs/train/06_launch.ipynb #12767662
 import contextlib
@@ -22,10 +23,11 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import forkserver
 from pathlib import Path
 
 from ..core import atomic_write, read_json, remove
-from ..processes import die_with
+from ..processes import STOP_FILE, Stopped, at_sigterm, die_with, heed_only, out_of_reach
 from .workers import stay_on_this_machine, store_at
 
 # %% ../../nbs/train/06_launch.ipynb #b8e7ce61
@@ -223,20 +225,32 @@ def kernel_kept():
         for s, handler in kept.items():
             signal.signal(s, handler)
 
+# %% ../../nbs/train/06_launch.ipynb #6fb5619a
+def stop_file(private: str) -> Path:
+    "The file in a launcher's own folder that says that all shall save and end."
+    return Path(private) / "stop"
+
 # %% ../../nbs/train/06_launch.ipynb #db8d8d66
 def worker(
     launcher: int,  # process id
-    meeting: str,  # path at which the workers of one machine meet; "" for several machines
+    private: str,  # the launcher's folder
+    alone: bool,  # whether this is the only machine
     entry: Callable,  # what to do
     folder: Path,  # the run folder
     *args,  # of `entry`
 ):
     "What runs in each worker process: `entry(*args)`, gone when its launcher is gone."
     die_with(launcher)
-    if meeting:
-        stay_on_this_machine(meeting)
-    with lasting_failures(folder):
-        return entry(*args)
+    heed_only(launcher)
+    stop = stop_file(private)
+    os.environ[STOP_FILE] = str(stop)
+    if alone:
+        stay_on_this_machine(str(Path(private) / "workers"))
+    try:
+        with lasting_failures(folder):
+            entry(*args)
+    except Stopped:
+        stop.touch()  # where another machine's launcher was asked, ours shall know
 
 # %% ../../nbs/train/06_launch.ipynb #31f16ce7
 def start_method(module: str) -> str:
@@ -244,6 +258,8 @@ def start_method(module: str) -> str:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return "spawn"
     multiprocessing.set_forkserver_preload(["torch", "timm", "polars", module])
+    with out_of_reach():
+        forkserver.ensure_running()
     return "forkserver"
 
 # %% ../../nbs/train/06_launch.ipynb #b2360247
@@ -273,6 +289,7 @@ def launch_config(
         max_restarts=restarts,
         start_method=method,
         monitor_interval=0.2,
+        signals_to_handle="SIGINT,SIGHUP,SIGQUIT",  # SIGTERM is ours: the workers save first
         local_addr=own_address(meeting) if nodes > 1 else None,
         rdzv_backend=BACKEND if nodes > 1 else "c10d",
         rdzv_endpoint=meeting,
@@ -323,7 +340,7 @@ def launch(
     """Run `entry(*args)` in every worker until all have ended well.
 
     Raises what a worker raised, `ConnectionError` where machines do not meet, `RuntimeError` when the
-    restarts are used up.
+    restarts are used up, `Stopped` when this process was sent SIGTERM and the workers have saved.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
@@ -337,13 +354,16 @@ def launch(
     method = start_method(entry.__module__)
     forget_failure(folder)
     with tempfile.TemporaryDirectory(prefix="landmark-") as private, kernel_kept():  # its mode is 0700
-        own = str(Path(private) / "workers") if nodes == 1 else ""
         meeting = rendezvous or str(Path(private) / "agents")
         config = launch_config(run, method, logs, workers, restarts, nodes, meeting, join_minutes)
+        stop = stop_file(private)
         try:
-            elastic_launch(config, worker)(os.getpid(), own, entry, folder, *args)
+            with at_sigterm(stop.touch):
+                elastic_launch(config, worker)(os.getpid(), private, nodes == 1, entry, folder, *args)
         except RendezvousError as e:
             raise not_met(e, rendezvous, nodes, join_minutes) from e
         except ChildFailedError as e:
             raise_failure(folder, run)
             raise worker_lost(*e.get_first_failure(), restarts, logs) from e
+        if stop.exists():
+            raise Stopped(f"{folder}: the workers were asked to end; the same command goes on")
