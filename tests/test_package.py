@@ -308,7 +308,8 @@ HEAVY = ("torch", "timm", "faiss", "numba", "fastcore", "nbdev")
 LIGHT = """
 landmark_nb landmark_nb.core landmark_nb.config landmark_nb.images landmark_nb.log landmark_nb.data.partition
 landmark_nb.data.layouts landmark_nb.search.store landmark_nb.search.knn landmark_nb.search.metrics
-landmark_nb.search.ensemble landmark_nb.search.recognise landmark_nb.viz.report
+landmark_nb.search.ensemble landmark_nb.search.recognise landmark_nb.search.rerank landmark_nb.viz.report
+landmark_nb.__main__
 """
 
 
