@@ -26,7 +26,7 @@ from landmark_nb.challenge import (
 )
 from .data.landmarks import Classes, classes_of
 from .data.manifest import Manifest
-from .data.places import PlaceSet, positives_from_csv
+from .data.positives import PlaceSet, positives_from_csv
 from landmark_nb.experiments import (
     configure,
     describe_set,

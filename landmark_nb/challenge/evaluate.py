@@ -21,7 +21,7 @@ from .members import PARTS
 from ..config import Chosen, make
 from ..core import Ranking, rng
 from ..data.landmarks import Classes, classes_of, image_ids
-from ..data.places import positives_by_label
+from ..data.positives import positives_by_label
 from ..search.ensemble import check_weights, combine_stores, learn_whitening, top_classes
 from ..search.knn import knn
 from ..search.metrics import average_precision, gap, mean_ap, write_submission

@@ -16,7 +16,7 @@ from .heads import load_head
 from .members import Member, describe
 from ..core import atomic_write, rng
 from ..data.landmarks import check_leak
-from ..data.places import positives_by_label
+from ..data.positives import positives_by_label
 from ..search.ensemble import check_weights, tune_weights
 
 # %% ../../nbs/challenge/05_join.ipynb #35a88503

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...config import Chosen, make
 from ...core import Ranking, rng
-from ...data.places import PlaceSet
+from ...data.positives import PlaceSet
 from ...runs.parallel import describe_together
 from ...search.knn import knn
 from ...search.metrics import first_hit, recall_at
