@@ -9,7 +9,6 @@ __all__ = ['read_first', 'make_batch', 'ImageFiles', 'StepBatches', 'batches', '
 # %% ../../nbs/data/07_loaders.ipynb #6267777d
 import io
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..core import rng
 from .samplers import GroupImages, draw_step
-from ..images import BadImage, read_image
+from ..images import BadImage, printable, read_image
 from ..processes import follower, out_of_reach
 
 # %% ../../nbs/data/07_loaders.ipynb #dddbf9c9
@@ -46,10 +45,12 @@ def make_batch(
     images: list[np.ndarray],  # uint8 [s, s, 3] each
     labels: np.ndarray,  # int64 [b]
     bad: list[tuple[int, str, str]],  # (label, id, why) of what could not be decoded
+    files: dict[int, int],  # label -> how many files its class has, of the labels in `bad`
 ) -> dict:  # the same names; images uint8 [b, 3, s, s] and labels int64 [b] as tensors
     "What loaders yield."
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return dict(group=group, step=step, images=stacked, labels=torch.from_numpy(labels), bad=bad)
+    labels = torch.from_numpy(labels)
+    return dict(group=group, step=step, images=stacked, labels=labels, bad=bad, files=files)
 
 # %% ../../nbs/data/07_loaders.ipynb #81a18bef
 class ImageFiles(Dataset):
@@ -106,7 +107,7 @@ class StepBatches(ImageFiles):
         "The batch of (group, step). Raises `BadImage` for a class of which nothing can be decoded."
         group, step = key
         labels, orders = draw_step(self.groups[group], self.seed, step, self.batch, self.per_class)
-        images, bad = [], []
+        images, bad, files = [], [], {}
         for label, order in zip(labels[:: self.per_class].tolist(), orders):
             taken, failed = read_first(order.tolist(), self.per_class, self.read)
             if not taken:
@@ -116,7 +117,8 @@ class StepBatches(ImageFiles):
                 )
             images += [taken[i % len(taken)][1] for i in range(self.per_class)]  # some twice, if too few
             bad += [(label, self.id_of(row), why) for row, why in failed]
-        return make_batch(group, step, images, labels, bad)
+            files |= {label: len(order)} if failed else {}
+        return make_batch(group, step, images, labels, bad, files)
 
 # %% ../../nbs/data/07_loaders.ipynb #7d55f1c3
 def batches(
@@ -142,33 +144,40 @@ def batches(
 # %% ../../nbs/data/07_loaders.ipynb #eea0f223
 @dataclass
 class Quarantine:
-    "Counts draws and the files that failed; raises when a class has lost more than its share."
+    "Keeps the files that failed; raises when a class has lost more than its share."
 
-    limit: float = 0.01  # share of a class's draws that may fail; one file always may
-    draws: Counter = field(default_factory=Counter)  # (group, label) -> draws
+    limit: float = 0.01  # share of a class's files that may fail; one always may
     files: dict = field(default_factory=dict)  # (group, id) -> (label, message)
 
     def add(self, batch: dict) -> list[str]:
         "Take note of a batch; returns the messages that are new. Raises `BadImage` for too many of a class."
         group, new = batch["group"], []
-        self.draws.update((group, int(c)) for c in batch["labels"])
         for label, name, message in batch["bad"]:
             if (group, name) in self.files:
                 continue
             self.files[group, name] = (label, message)
             new.append(message)
-            self.check(group, label, message)
+            self.check(group, label, batch["files"][label], message)
         return new
 
-    def check(self, group: int, label: int, message: str):
-        "Raises `BadImage`, with the last failure's message, if a class has lost more files than it may."
-        lost = sum(l == label and g == group for (g, _), (l, _) in self.files.items())
-        drawn = self.draws[group, label]
-        if lost > max(1.0, self.limit * drawn):
-            raise BadImage(
-                f"class {label} of group {group} has lost {lost} files in {drawn} draws,"
-                f" more than bad_limit={self.limit:g} allows; the last: {message}"
-            )
+    def lost(self, group: int, label: int) -> list[str]:
+        "The names of the files that a class has lost."
+        return [name for (g, name), (l, _) in self.files.items() if (g, l) == (group, label)]
+
+    def check(self, group: int, label: int, files: int, message: str):
+        "Raises `BadImage`, with the last failure's message, if a class of so many files has lost too many."
+        lost = self.lost(group, label)
+        most = max(1, int(self.limit * files + 1e-9))  # 0.29 * 100 is a little less than 29
+        none_left = len(lost) == files > 1
+        if len(lost) <= most and not none_left:
+            return
+        more = " ..." if len(lost) > 5 else ""
+        rule = f"more than bad_limit={self.limit:g} allows" if len(lost) > most else "so none is left"
+        raise BadImage(
+            f"class {label} of group {group}: {len(lost)} of its {files} files cannot be decoded"
+            f" ({len(lost) / files:.0%}), {rule}: {', '.join(map(printable, lost[:5]))}{more};"
+            f" the last: {message}"
+        )
 
 # %% ../../nbs/data/07_loaders.ipynb #0d987d52
 def stand_ins(
@@ -230,4 +239,5 @@ class ImageBatches(ImageFiles):
         step, rows = key
         shown, images, failed = zip(*(self.read_or_replace(step, int(row)) for row in rows))
         bad = [(int(self.labels[row]), self.id_of(row), why) for some in failed for row, why in some]
-        return make_batch(self.group, step, list(images), self.labels[list(shown)], bad)
+        files = {label: int((self.labels == label).sum()) for label, _, _ in bad}
+        return make_batch(self.group, step, list(images), self.labels[list(shown)], bad, files)
