@@ -354,6 +354,10 @@ class Shards:
     def __post_init__(self):
         self.ids = self.manifest.ids.to_arrow()  # polars itself may not be used after a fork
 
+    def __getstate__(self) -> dict:
+        "Without open files: their numbers mean others in another process, which opens its own."
+        return vars(self) | dict(handles={})
+
     def open(self, row: int) -> Piece:
         "The bytes of a row's image. Raises `BadImage` for a shard that was cut off."
         files, number, offset, size = self.where
