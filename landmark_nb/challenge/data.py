@@ -49,7 +49,7 @@ class LandmarkDataConfig(Config):
     mirror: bool = knob(False, "descriptors are the mean of a photograph's and its mirror image's")
     bad_limit: float = knob(
         0.01,
-        "share of a class's draws that may fail to decode before the run stops; one may",
+        "share of a class's files that may fail to decode before the run stops; one always may",
         0,
         1,
         free=True,

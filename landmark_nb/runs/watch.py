@@ -11,7 +11,6 @@ __all__ = ['Training', 'over', 'time_is_up', 'remember', 'note_quarantined', 'pa
 import contextlib
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +38,6 @@ class Training:
     quarantine: Quarantine  # fresh
     resume: Callable[[Path], None]  # fill the state from a checkpoint
     steps: Callable[[Callable], Iterator[Step]]  # given `votes`: the trainer, from `state.step` on
-    draws: Callable[[int], dict]  # (group, label) -> images drawn until a step
     validate: Callable[[], tuple[float, list]]  # (score, events to log); higher is better
     keep: Callable[[], None]  # keep the model as the best one; all workers call it
     hours: float = 0.0  # time budget; 0: none
@@ -62,12 +60,11 @@ def time_is_up(seconds: float, hours: float) -> bool:
 
 # %% ../../nbs/runs/03_watch.ipynb #7f8b6931
 def remember(training: Training, events: list[dict]):
-    "Fill the quarantine from the log and from the number of draws so far."
+    "Fill the quarantine from the log."
     quarantine, groups = training.quarantine, training.groups
     for e in events:
         if groups is None or e["group"] in groups:
             quarantine.files[e["group"], e["id"]] = (e["label"], e["message"])
-    quarantine.draws.update(training.draws(training.state.step))
 
 # %% ../../nbs/runs/03_watch.ipynb #748fb29f
 def note_quarantined(quarantine: Quarantine, step: Step, folder: RunFolder):

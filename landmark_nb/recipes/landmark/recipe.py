@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'LandmarkSettings', 'CheckedLandmarks', 'check_share', 'first_model', 'check_sizes', 'ancestors', 'memory_of',
-           'check_memory', 'plan_of', 'held_photographs', 'draws_so_far', 'share_statistics', 'validation', 'Session',
-           'LoadedSession', 'JudgedSession', 'sample_photographs', 'begin_training', 'TrainedLandmarks',
-           'MeasuredLandmarks', 'Landmark']
+           'check_memory', 'plan_of', 'held_photographs', 'share_statistics', 'validation', 'Session', 'LoadedSession',
+           'JudgedSession', 'sample_photographs', 'begin_training', 'TrainedLandmarks', 'MeasuredLandmarks', 'Landmark']
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #f2814937
 import json
@@ -235,18 +234,6 @@ def held_photographs(data: LandmarkData, most: int, seed: int):
         return None
     return data.clean[np.sort(rng(seed, 33).permutation(data.held)[:most])]
 
-
-def draws_so_far(data: LandmarkData, plan: Plan, step: int) -> dict:  # (stage, class) -> draws
-    "How often each class was drawn until a step, on average."
-    draws = {}
-    for k in range(plan.at(step)[0] + 1):
-        begins = int(plan.ends[k - 1]) if k else 0
-        epochs = max(0, min(step, int(plan.ends[k])) - begins) / plan.per_epoch[k]
-        name = plan.stages[k].list
-        counts = np.bincount(data.train[name][1], minlength=len(data.classes[name])) * epochs
-        draws |= {(k, c): int(n) for c, n in enumerate(counts) if n >= 1}
-    return draws
-
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #1bd609f6
 def share_statistics(model, workers: Workers):
     "Give all workers the first one's buffers: batch norm's statistics are each worker's own in training."
@@ -371,7 +358,6 @@ def begin_training(c, data: LandmarkData, folder: RunFolder, workers: Workers) -
         quarantine=Quarantine(c.data.bad_limit),
         resume=session.resume,
         steps=session.steps,
-        draws=lambda step: draws_so_far(data, session.plan, step),
         validate=session.validate,
         keep=session.keep,
         hours=c.train.hours,

@@ -46,7 +46,7 @@ class PlaceDataConfig(Config):
     images_per_class: int = knob(1, "images of a class in a batch; losses over pairs need 2 or more", 1)
     bad_limit: float = knob(
         0.01,
-        "share of a class's draws that may fail to decode before the run stops; one may",
+        "share of a class's files that may fail to decode before the run stops; one always may",
         0,
         1,
         free=True,
@@ -58,7 +58,7 @@ class PartitionConfig(Config):
     "Classes and CosGroups (eq. 1)."
 
     M: float = knob(10.0, "metres, side of a cell", 0.5)
-    alpha: float = knob(30.0, "degrees of a heading sector; divides 360", 0.5, 360)
+    alpha: float = knob(30.0, "degrees of a heading sector; divides 360. 360: no headings needed", 0.5, 360)
     N: int = knob(5, "cells between classes of a group, along each axis", 1)
     L: int = knob(2, "sectors between classes of a group; divides 360 / alpha", 1)
     min_images: int = knob(10, "smaller classes are dropped", 1)
@@ -193,7 +193,8 @@ def read_own(
     if not groups:
         return None, np.empty(0, np.int64)
     keep = np.isin(p.group_of_class, groups)[p.class_of] & (p.class_of >= 0)
-    return layout.train(keep), p.class_of[keep]
+    how = {} if p.alpha < 360 else dict(headings=False)
+    return layout.train(keep, **how), p.class_of[keep]
 
 # %% ../../../nbs/recipes/places/00_data.ipynb #fc599f03
 def fingerprint_of_sets(sets: list) -> int:
