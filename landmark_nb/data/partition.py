@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['sectors_of', 'n_sectors', 'check_lengths', 'check_finite', 'cells_of', 'pack', 'unpack', 'group_of_cells',
-           'Partition', 'count_distinct', 'assign_cells', 'check_whole', 'assign', 'place_keys', 'assign_folder',
-           'images_by_class', 'bounds', 'Stacks', 'stack_classes', 'heading_gap', 'neighbours', 'key_offsets',
-           'ground_gap', 'separation']
+           'Partition', 'count_distinct', 'keep_zones_apart', 'check_zones_known', 'check_room', 'assign_cells',
+           'check_whole', 'assign', 'place_keys', 'keys_and_zones', 'all_north', 'assign_folder', 'images_by_class',
+           'bounds', 'Stacks', 'stack_classes', 'heading_gap', 'neighbours', 'key_offsets', 'ground_gap', 'separation']
 
 # %% ../../nbs/data/04_partition.ipynb #03b59f23
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,6 +85,8 @@ def cells_of(
         raise ValueError(f"M={M}: metres of a cell's side, must be positive")
     check_finite("east", east, "metres")
     check_finite("north", north, "metres")
+    if sectors_of(alpha) == 1:
+        heading = np.zeros(len(heading))  # there is one sector, and it need not be known
     check_finite("heading", heading, "degrees")
     cells = np.empty((len(east), 3), np.int64)
     np.floor(east / M, out=cells[:, 0], casting="unsafe")
@@ -145,6 +148,7 @@ class Partition:
     N: int  # every N-th cell along an axis belongs to the same group
     L: int  # every L-th sector too
     min_images: int  # smaller classes were dropped
+    zones: tuple[int, ...] = ()  # UTM zones of the images, negative in the south, as far as they are known
 
     @property
     def groups(self) -> np.ndarray:  # int64 [groups]
@@ -172,6 +176,45 @@ def count_distinct(
     index = coded.indices.to_numpy()
     return values, index, np.bincount(index, minlength=len(values))
 
+# %% ../../nbs/data/04_partition.ipynb #193aaa18
+def keep_zones_apart(
+    keys: np.ndarray,  # int64 [n] packed cells
+    zones: ArrayLike | None,  # [n] UTM zones, 0 unknown; None: there is one
+    N: int,  # every N-th cell along an axis belongs to the same group
+) -> tuple[np.ndarray, tuple[int, ...]]:  # int64 [n], the zones that there are, that of most images first
+    "Packed cells; no two zones share one. Raises `ValueError` for images without one beside several."
+    if zones is None or not len(keys):
+        return keys, ()
+    zones = np.asarray(zones)
+    known, counts = np.unique(zones[zones != 0], return_counts=True)
+    known = known[np.argsort(-counts, kind="stable")]
+    if len(known) > 1:
+        check_zones_known(zones, known)
+        east = keys >> 36
+        width = (int(east.max() - east.min()) // N + 3) * N
+        steps = np.zeros(256, np.int64)  # by zone; negative ones count from the end
+        steps[known] = np.arange(len(known)) * width
+        check_room(int(east.max()) + width * (len(known) - 1), len(known))
+        keys = keys + (steps[zones] << 36)
+    return keys, tuple(int(zone) for zone in known)
+
+# %% ../../nbs/data/04_partition.ipynb #be16f1a5
+def check_zones_known(zones: np.ndarray, known: np.ndarray):
+    "Raises `ValueError` that counts the images without a zone."
+    lacking = int((zones == 0).sum())
+    if lacking:
+        others = ", ".join(map(str, known))
+        raise ValueError(
+            f"{lacking} of {len(zones)} images have no UTM zone, and the others are of the zones {others}"
+            " (negative: south); a place needs its zone where there are several"
+        )
+
+
+def check_room(east: int, zones: int):
+    "Raises `ValueError` where the cells of all zones beside one another are too many to be numbered."
+    if east >= 1 << 26:
+        raise ValueError(f"cells of {zones} UTM zones are too many to be numbered: raise M, or split the set")
+
 # %% ../../nbs/data/04_partition.ipynb #1b9c0544
 def assign_cells(
     cells: np.ndarray,  # int64 [n, 3], or packed [n]: all that a stream of 41 million rows needs to keep
@@ -180,9 +223,11 @@ def assign_cells(
     N: int,  # every N-th cell along an axis belongs to the same group
     L: int,  # every L-th sector too
     min_images: int,  # smaller classes are dropped
+    zones: np.ndarray | None = None,  # int8 [n] UTM zone of each image, as a manifest has them
 ) -> Partition:
     "`assign`, from cells. The settings are taken as they are: `n_sectors` checks them."
-    values, index, counts = count_distinct(cells if cells.ndim == 1 else pack(cells))
+    keys, known = keep_zones_apart(cells if cells.ndim == 1 else pack(cells), zones, N)
+    values, index, counts = count_distinct(keys)
     large = np.flatnonzero(counts >= min_images)
     found = unpack(values[large])
     group = group_of_cells(found, N, L)
@@ -190,7 +235,7 @@ def assign_cells(
     number = np.full(len(values), -1, np.int64)
     number[large[order]] = np.arange(len(large))
     return Partition(
-        number[index], group[order], found[order], counts[large[order]], M, alpha, N, L, min_images
+        number[index], group[order], found[order], counts[large[order]], M, alpha, N, L, min_images, known
     )
 
 # %% ../../nbs/data/04_partition.ipynb #c88fabd1
@@ -210,19 +255,21 @@ def assign(
     N: int = 5,  # every N-th cell along an axis belongs to the same group
     L: int = 2,  # every L-th sector too; must divide 360 / alpha
     min_images: int = 10,  # smaller classes are dropped
+    zone: ArrayLike | None = None,  # [n] UTM zones, negative in the south, 0 unknown; None: there is one
 ) -> Partition:
     """CosPlace's classes and groups. Costs some 60 ns an image and 32 bytes beyond its inputs.
 
-    Raises `ValueError` for settings or places that make no sense.
+    With alpha=360 a class is a cell, whatever the headings, which may be nan. No class has images of two UTM
+    zones. Raises `ValueError` for settings or places that make no sense.
     """
     check_whole(N=N, L=L, min_images=min_images)
     n_sectors(alpha, int(L))
     cells = cells_of(east, north, heading, M, alpha)
-    return assign_cells(cells, M, alpha, int(N), int(L), int(min_images))
+    return assign_cells(cells, M, alpha, int(N), int(L), int(min_images), zone)
 
 # %% ../../nbs/data/04_partition.ipynb #2aef108e
 def place_keys(
-    places: np.ndarray,  # float64 [n, 3] east, north (metres), heading (degrees)
+    places: np.ndarray,  # float64 [n, 3 or more] east, north (metres), heading (degrees)
     M: float,  # metres, side of a cell
     alpha: float,  # degrees of a sector
     folder,  # where the names were read, for the message
@@ -239,6 +286,25 @@ def place_keys(
         )
     return keys
 
+# %% ../../nbs/data/04_partition.ipynb #0da026a6
+def keys_and_zones(
+    places: np.ndarray,  # float64 [n, 4] east, north (metres), heading (degrees), zone
+    M: float,  # metres, side of a cell
+    alpha: float,  # degrees of a sector
+    folder,  # where the names were read, for the message
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # int64 [n], int8 [n], bool [1]
+    "Packed cells, zones, and whether there is a heading other than 0."
+    turned = np.array([(places[:, 2] != 0).any()])
+    return place_keys(places, M, alpha, folder), places[:, 3].astype(np.int8), turned
+
+
+def all_north(where, count: int) -> str:
+    "What is said where every heading is 0."
+    return (
+        f"{where}: the headings of all {count} images are 0, as where they are not known; alpha=360 with L=1"
+        " makes classes of places alone"
+    )
+
 # %% ../../nbs/data/04_partition.ipynb #075c5506
 def assign_folder(
     folder,  # SF-XL-named images, or the folder whose list `<folder>_images_paths.txt` stands beside it
@@ -251,14 +317,21 @@ def assign_folder(
 ) -> Partition:
     """The partition of a folder, streaming; row i is the i-th readable name.
 
-    Raises `ValueError` for settings that make no sense, and for names without a place or heading.
+    With alpha=360 headings are not needed. Raises `ValueError` for settings that make no sense, for names
+    without a place or heading, and where every heading is 0.
     """
     from landmark_nb.data.streams import place_blocks
 
     n_sectors(alpha, L)
-    blocks = place_blocks(folder, True, skip, use=lambda places: place_keys(places, M, alpha, folder))
-    keys = [block_keys for _, _, _, block_keys in blocks]
-    return assign_cells(np.concatenate(keys) if keys else np.empty(0, np.int64), M, alpha, N, L, min_images)
+    headings = alpha < 360
+    use = partial(keys_and_zones, M=M, alpha=alpha, folder=folder)
+    blocks = [found for *_, found in place_blocks(folder, headings, skip, use=use)]
+    if not blocks:
+        return assign_cells(np.empty(0, np.int64), M, alpha, N, L, min_images)
+    keys, zones, turned = map(np.concatenate, zip(*blocks))
+    if headings and len(keys) > 1 and not turned.any():
+        raise ValueError(all_north(folder, len(keys)))
+    return assign_cells(keys, M, alpha, N, L, min_images, zones)
 
 # %% ../../nbs/data/04_partition.ipynb #80d16931
 def images_by_class(

@@ -15,7 +15,7 @@ import numpy as np
 from ...config import Registry
 from .folder import find_split, read_sets
 from ..manifest import Manifest
-from ..partition import Partition, assign
+from ..partition import Partition, all_north, assign
 from ..positives import PlaceSet, positives_by_radius
 
 # %% ../../../nbs/data/layouts/01_base.ipynb #886445ac
@@ -35,7 +35,10 @@ class Layout(Protocol):
         self,
         keep: np.ndarray | None = None,  # bool [n] by the partition's rows: which images are wanted
     ) -> Manifest:
-        "The training images, in the partition's order, with east, north (metres) and heading (degrees)."
+        """The training images, in the partition's order, with east, north (metres) and heading (degrees).
+
+        Where the partition was made with alpha=360, which needs no headings, it is told `headings=False`.
+        """
 
     def sets(self, split: str) -> list[PlaceSet]:
         "The test sets of a split, 'val' or 'test', with the rows that are right; [] where it is not there."
@@ -77,17 +80,21 @@ NEEDED = ("east", "north", "heading")
 def check_placed(
     m: Manifest,
     layout: str,  # its name, for the message
+    headings: bool = True,  # whether they are needed
 ):
     "Raise `ValueError` that counts the training images without a place or a heading, and names one."
-    lacks = {name: ~np.isfinite(m.column(name)) for name in NEEDED}
+    needed = NEEDED if headings else NEEDED[:2]
+    lacks = {name: ~np.isfinite(m.column(name)) for name in needed}
     rows = np.flatnonzero(np.any(list(lacks.values()), axis=0))
     if len(rows):
-        columns = " or ".join(name for name in NEEDED if lacks[name].any())
+        columns = " or ".join(name for name in needed if lacks[name].any())
         raise ValueError(
             f"layout {layout}: {len(rows)} of {len(m)} training images have no {columns}, such as"
             f" {m.ids[int(rows[0])]!r}; training by places needs east and north (metres, UTM) and heading"
-            " (degrees clockwise from north) of each"
+            " (degrees clockwise from north; alpha=360 with L=1 needs none) of each"
         )
+    if headings and len(m) > 1 and not m.column("heading").any():
+        raise ValueError(all_north(f"layout {layout}", len(m)))
 
 # %% ../../../nbs/data/layouts/01_base.ipynb #8e41a338
 def name_of(layout: type) -> str:
@@ -111,15 +118,16 @@ class PlaceLayout:
         "All training images, with east, north (metres) and heading (degrees)."
         raise NotImplementedError(f"{type(self).__name__}: a layout must say which its training images are")
 
-    def train(self, keep: np.ndarray | None = None) -> Manifest:
+    def train(self, keep: np.ndarray | None = None, headings: bool = True) -> Manifest:
         "See `Layout`. All are read, whatever is wanted of them."
         return wanted(self.photographs(), keep, self.root)
 
     def partition(self, M: float, alpha: float, N: int, L: int, min_images: int) -> Partition:
         "See `Layout`. Raises `ValueError` for training images without a place or a heading."
         m = self.photographs()
-        check_placed(m, name_of(type(self)))
-        return assign(*(m.column(name) for name in NEEDED), M, alpha, N, L, min_images)
+        check_placed(m, name_of(type(self)), headings=alpha < 360)
+        places = (m.column(name) for name in NEEDED)
+        return assign(*places, M, alpha, N, L, min_images, m.column("zone"))
 
     def right(self, database: Manifest, queries: Manifest) -> list[np.ndarray]:
         "For each query the rows of the database that are right."

@@ -18,7 +18,7 @@ from .folder import read_sets
 from ..manifest import SCHEMA, Manifest
 from ..partition import Partition, assign_folder
 from ..positives import PlaceSet, positives_by_radius
-from ..streams import place_blocks
+from ..streams import check_listed, list_beside, place_blocks
 from ...images import printable
 
 # %% ../../../nbs/data/layouts/02_sfxl.ipynb #828d9f03
@@ -60,11 +60,12 @@ def check_below(
 # %% ../../../nbs/data/layouts/02_sfxl.ipynb #0e2b5f1e
 def block_table(
     names: pl.Series,  # text [n]
-    places: np.ndarray,  # float64 [n, 3] east, north, heading; nan where unknown
+    places: np.ndarray,  # float64 [n, 4] east, north, heading, nan where unknown; zone, 0 where unknown
 ) -> pl.DataFrame:
     "A block of a manifest's rows."
     columns = [pl.Series(k, places[:, i]).fill_nan(None) for i, k in enumerate(("east", "north", "heading"))]
-    return pl.DataFrame([names, *columns])
+    zones = pl.Series("zone", places[:, 3].astype(np.int8)).replace(0, None)
+    return pl.DataFrame([names, *columns, zones])
 
 # %% ../../../nbs/data/layouts/02_sfxl.ipynb #7c0f3e7f
 def read_sfxl(
@@ -104,16 +105,21 @@ class SfxlLayout(FolderLayout):
 
     def read(self, folder: Path) -> Manifest:
         "See `FolderLayout`."
+        if list_beside(folder).is_file():
+            check_listed(folder)
         return read_sfxl(folder, skip=self.skip)
 
     def partition(self, M: float, alpha: float, N: int, L: int, min_images: int) -> Partition:
-        "See `Layout`. Streams the names: 8 bytes a file are kept."
-        return assign_folder(self.train_folder(), M, alpha, N, L, min_images, self.skip)
+        "See `Layout`. Streams the names: 9 bytes a file are kept."
+        folder = self.train_folder()
+        if list_beside(folder).is_file():
+            check_listed(folder)
+        return assign_folder(folder, M, alpha, N, L, min_images, self.skip)
 
-    def train(self, keep: np.ndarray | None = None) -> Manifest:
+    def train(self, keep: np.ndarray | None = None, headings: bool = True) -> Manifest:
         "See `Layout`. Streams the names: only those that are wanted are kept."
         folder = self.train_folder()
-        m = read_sfxl(folder, True, self.skip, keep)
+        m = read_sfxl(folder, headings, self.skip, keep)
         if keep is not None:
             check_unchanged(folder, int(keep.sum()), len(m))
         return m
