@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FULL', 'CLOSED', 'PART', 'OLD_PART', 'UNKNOWN', 'MOST_INT', 'JSON_WORDS', 'MOST_JSON', 'FILE_ROW', 'note_progress',
            'Ranking', 'expect_fail', 'free_bytes', 'write_advice', 'os_error', 'write_error', 'naming_refusal',
-           'machine_mark', 'part_name', 'process_runs', 'is_left', 'remove', 'clear_parts', 'part_folder',
+           'machine_mark', 'part_name', 'process_runs', 'is_left', 'remove', 'time_of', 'clear_parts', 'part_folder',
            'follow_umask', 'atomic_path', 'atomic_write', 'save_tensors', 'atomic_folder', 'write_through',
-           'take_space', 'allocate', 'allocate_array', 'lock_error', 'lock_file', 'open_file', 'kind_words', 'has_kind',
-           'check_fields', 'parse_json', 'read_json', 'open_tensors', 'shapes_in', 'csv_form', 'load_csv', 'file_row',
-           'blank_rows', 'needed_columns', 'read_csv', 'rng']
+           'take_space', 'allocate', 'allocate_array', 'lock_error', 'keeps_out', 'lock_file', 'open_file',
+           'kind_words', 'has_kind', 'check_fields', 'parse_json', 'read_json', 'open_tensors', 'shapes_in', 'csv_form',
+           'load_csv', 'file_row', 'blank_rows', 'needed_columns', 'read_csv', 'rng']
 
 # %% ../nbs/00_core.ipynb #1aea03dc
 import codecs
@@ -24,7 +24,7 @@ import shutil
 import socket
 import stat
 import sys
-import time
+import tempfile
 import types
 import typing
 from dataclasses import dataclass
@@ -187,14 +187,22 @@ def remove(path):
     with contextlib.suppress(OSError):
         os.unlink(path)
 
+# %% ../nbs/00_core.ipynb #02b364cb
+def time_of(folder) -> float:
+    "What time it is by a folder's file system, as `st_mtime` has it; 0 (nothing is old) where it is full."
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as f:
+        return os.fstat(f.fileno()).st_mtime
+    return 0.0
+
 # %% ../nbs/00_core.ipynb #ad4d70a8
 def clear_parts(folder):
     "Remove what writers that are gone have left in a folder."
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         names = [e.name for e in entries if e.name.startswith(".") and ".part" in e.name]
+        now = time_of(folder) if names else 0
         for name in names:
             path = os.path.join(folder, name)
-            if is_left(name, time.time() - os.lstat(path).st_mtime):
+            if is_left(name, now - os.lstat(path).st_mtime):
                 remove(path)
 
 # %% ../nbs/00_core.ipynb #7d918d7f
@@ -330,6 +338,18 @@ def lock_error(path: Path, e: OSError) -> OSError:
     text += "write into one folder. Mount it with locks (NFS: its lock service; Lustre: the option flock), "
     return OSError(e.errno, text + "or choose a folder on another file system")
 
+# %% ../nbs/00_core.ipynb #49714cd7
+def keeps_out(path: Path) -> bool:
+    "Whether the lock that this process has on a file keeps others out."
+    import fcntl
+
+    with open(path) as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
 # %% ../nbs/00_core.ipynb #54e07fd6
 def lock_file(
     path: Path,
@@ -355,6 +375,9 @@ def lock_file(
     except OSError as e:
         lock.close()
         raise lock_error(path, e) from e
+    if not keeps_out(path):
+        lock.close()
+        raise lock_error(path, OSError(errno.ENOLCK, "a lock there keeps nobody out"))
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()
