@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['REQUIRED', 'WHOLE', 'FIELDS', 'LONGEST', 'CONFIG', 'wrong_in', 'parse_line', 'parse_events', 'Tail', 'whole_lines',
-           'read_events', 'config_of', 'best_model']
+           'read_events', 'recall_of', 'config_of', 'best_model']
 
 # %% ../nbs/03_log.ipynb #1a81fac0
 import json
 import os
 from pathlib import Path
 
-from .core import has_kind, kind_words, open_file, read_json
+from .core import check_fields, has_kind, kind_words, open_file, read_json
 
 # %% ../nbs/03_log.ipynb #a65bd3ef
 REQUIRED = {  # kind of event -> fields that it must have
@@ -131,6 +131,18 @@ def read_events(
         with open_file(path) as log:
             events += parse_events(log.read())
     return [e for e in events if kind in (None, e["kind"])]
+
+# %% ../nbs/03_log.ipynb #7de07e22
+def recall_of(
+    log: Path,  # of the event, for messages
+    event: dict,
+    fields: dict,  # name -> type of what else it must say, as in `core.check_fields`
+    ns: tuple = ("1",),  # Recall@n that it must have
+) -> dict[str, float]:  # by n
+    "An event's recall. Raises `ValueError` naming log and field where the event lacks what is asked for."
+    where = f"{log}: an event of the kind {event['kind']}"
+    check_fields(where, event, fields | dict(recall=dict[str, float]))
+    return check_fields(f"{where}: recall", event["recall"], dict.fromkeys(ns, float))
 
 # %% ../nbs/03_log.ipynb #bad25901
 CONFIG = dict(recipe=str, plugins=str | None)  # what every run's settings have

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core import rng
 from ...data.manifest import Manifest
-from ...log import config_of, read_events
+from ...log import config_of, read_events, recall_of
 from .data import PlaceData
 from .measure import interesting
 from ...viz import plots
@@ -95,14 +95,17 @@ def training_sections(events: list[dict]) -> list[Section]:
 def other_runs(
     beside: str,  # run folders, separated by commas
 ) -> dict:  # recipe and folder name -> validation events
-    "Validation of other runs. Raises `ValueError` for a folder that is none."
+    "Validation of other runs. Raises `ValueError` for a folder that is none, or whose events lack something."
     found = {}
     for path in filter(None, (b.strip() for b in beside.split(","))):
         try:
             config = config_of(path)
         except FileNotFoundError as e:
             raise ValueError(f"parameter beside={beside!r}: {e}") from e
-        found[f"{config['recipe']} ({Path(path).name})"] = read_events(path, "eval")
+        events = read_events(path, "eval")
+        for e in events:
+            recall_of(Path(path) / "metrics.jsonl", e, dict(step=int, images=int))
+        found[f"{config['recipe']} ({Path(path).name})"] = events
     return {name: events for name, events in found.items() if events}
 
 # %% ../../../nbs/recipes/places/02_report.ipynb #b074f176
