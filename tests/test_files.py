@@ -49,8 +49,9 @@ def extract():
 
 def join():
     from landmark_nb.search.ensemble import combine_stores
+    from landmark_nb.search.store import MARK
     store = types.SimpleNamespace(path=Path("a"), ids=[str(i) for i in range(300)], meta={}, complete=True)
-    store.vectors = np.ones((300, 8192), np.float32)
+    store.vectors, store.marks = np.ones((300, 8192), np.float32), np.zeros(300, MARK)
     combine_stores([store], path=folder / "joined", dtype="float32")
 
 def model():
@@ -392,7 +393,7 @@ READERS = {  # file -> who reads it
     "classes.parquet": read_placed,
     "group-00000/index.parquet": read_placed,
     "meta.json": read_store,
-    "done.json": read_store,
+    "marks.npy": read_store,
     "vectors.npy": read_store,
     "ids.txt": read_store,
     "best.safetensors": read_model,
@@ -504,7 +505,6 @@ JSON_FILES = [
     "state.json",
     "placement.json",
     "meta.json",
-    "done.json",
     "trained.json",
     "metrics.jsonl ",
     "report.json",

@@ -9,6 +9,7 @@ __all__ = ['same_everywhere', 'ranges', 'describe_together', 'evaluation_line', 
 import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def describe_together(
     size: int,  # pixels of the square that images are resized to
     batch: int,
     workers: Workers,
+    path=None,  # folder that keeps them; of several workers each keeps its own part below it
     **more,  # as in `search.extract.extract`
 ) -> np.ndarray:  # float32 [n, dim]
     "Descriptors of a manifest, extracted by all workers together."
@@ -57,13 +59,14 @@ def describe_together(
     from landmark_nb.search.extract import extract
 
     if workers.world == 1:
-        return extract(model, manifest, size, batch=batch, **more)
+        return extract(model, manifest, size, path, batch, **more)
+    own_path = None if path is None else Path(path) / f"part-{workers.rank}-of-{workers.world}"
     first, last = ranges(len(manifest), batch, workers.world)[workers.rank : workers.rank + 2]
     dim = model(torch.zeros(1, 3, size, size, device=workers.device)).shape[1]
     out = torch.zeros(len(manifest), dim, device=workers.device)
     if first < last:
-        own = extract(model, manifest[np.arange(first, last)], size, batch=batch, **more)
-        out[first:last] = torch.from_numpy(own).to(workers.device)
+        own = extract(model, manifest[np.arange(first, last)], size, own_path, batch, **more)
+        out[first:last] = torch.from_numpy(np.array(own, np.float32)).to(workers.device)
     return workers.sum_(out).cpu().numpy()
 
 # %% ../../nbs/runs/02_parallel.ipynb #a1a8dd47

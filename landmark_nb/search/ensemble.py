@@ -14,7 +14,7 @@ import numpy as np
 from ..core import open_tensors, rng, save_tensors
 from .knn import knn
 from .metrics import average_precision
-from .store import Store, create_store, filling, save_rows
+from .store import DESCRIBED, MARK, Store, blank, create_store, filling, save_rows
 
 # %% ../../nbs/search/04_ensemble.ipynb #ba3f5c4a
 def check_weights(
@@ -100,6 +100,15 @@ def _ensemble_of(
     ]
     return dict(ensemble=members)
 
+# %% ../../nbs/search/04_ensemble.ipynb #6fd86f1e
+def _joint_marks(stores: list) -> np.ndarray:  # MARK [n]
+    marks = np.zeros(len(stores[0].ids), MARK)
+    for store in stores:
+        digest = store.marks["digest"] + store.marks["state"].astype(np.uint64)
+        marks["digest"] = marks["digest"] * np.uint64(0x9E3779B97F4A7C15) + digest  # modulo 2^64; odd
+        marks["state"] = np.maximum(marks["state"], store.marks["state"])
+    return marks
+
 # %% ../../nbs/search/04_ensemble.ipynb #c83dfd97
 def combine_stores(
     stores: list,  # Stores, one a model
@@ -110,6 +119,8 @@ def combine_stores(
 ) -> np.ndarray:  # [n, sum of d_m]
     """`combine` block by block into a store: memory is one block, and what was interrupted goes on.
 
+    Rows of photographs that a model has described anew since are joined anew.
+
     Without a path, in memory. Raises `ValueError` for stores of different lists, for a folder that holds
     another ensemble, and for one that another process is filling; `OSError` where the disk has not got the
     space that it needs."""
@@ -119,13 +130,16 @@ def combine_stores(
         return combine([s.vectors for s in stores], w)
     dim = sum(s.vectors.shape[1] for s, weight in zip(stores, w) if weight)
     out = create_store(path, stores[0].ids, dim, _ensemble_of(stores, w), dtype)
-    if out.complete:
+    marks = _joint_marks(stores)
+    rows = np.flatnonzero(out.marks != marks)
+    if not len(rows):
         return out.vectors
     with filling(out) as vectors:
-        for start in range(out.done, len(out), block):
-            part = combine([s.vectors[start : start + block] for s in stores], w)
-            vectors[start : start + block] = part
-            save_rows(out, vectors, start + len(part))
+        blank(out, rows)
+        for start in range(0, len(rows), block):
+            part = rows[start : start + block]
+            vectors[part] = combine([s.vectors[part] for s in stores], w)
+            save_rows(out, vectors, part, marks[part])
     return Store(path).vectors
 
 # %% ../../nbs/search/04_ensemble.ipynb #e488ac5d
