@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'search', 'found_rows', 'EvaluateConfig', 'evaluate',
-           'measure_run', 'PlaceConfig', 'place', 'report', 'add_command', 'pairs_on_line', 'parser', 'nothing_to_save',
-           'train_till_stopped', 'main']
+           'measure_run', 'DoctorConfig', 'examine', 'PlaceConfig', 'place', 'report', 'add_command', 'pairs_on_line',
+           'parser', 'nothing_to_save', 'train_till_stopped', 'main']
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
@@ -168,6 +168,25 @@ def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
     results = measure_sets(model, recipe.sets(c.split), recipe, pick_device("auto"), None, True, print)
     return [plain(result) for result in results]
 
+# %% ../nbs/07_main.ipynb #840ac48b
+@dataclass(frozen=True)
+class DoctorConfig(Config):
+    "Look at a folder before training; ends with 1 where there is a problem."
+
+    look: int = knob(2000, "files of each part that are decoded; 0: all", 0)
+    radius: float = knob(25.0, "metres within which a database image is right", 0)
+
+
+def examine(folder: str, settings: dict):
+    "`data.checkup.doctor`: print what it sees, and end with code 1 where there is a problem."
+    from landmark_nb.data.checkup import doctor
+
+    c = from_flat(DoctorConfig(), settings)
+    seen = doctor(folder, c.look, c.radius)
+    print(seen)
+    if not seen.ok:
+        sys.exit(1)
+
 # %% ../nbs/07_main.ipynb #491a9093
 @dataclass(frozen=True)
 class PlaceConfig(Config):
@@ -250,6 +269,9 @@ def parser(argv: list[str]) -> argparse.ArgumentParser:
     places = ("folder", "SF-XL-named training photographs"), ("out", "folder that is written")
     of_place = settings_help(PlaceConfig())
     add_command(commands, "place-groups", "Write each group's photographs as shards.", of_place, *places)
+    words = "Look at a folder of photographs before training."
+    photographs = ("folder", "photographs, or a data set")
+    add_command(commands, "doctor", words, settings_help(DoctorConfig()), photographs)
     add_command(commands, "report", "Write a run's report anew.", "", run)
     return main_parser
 
@@ -286,6 +308,8 @@ def main(argv: list[str] | None = None):
         evaluate(line.run, settings, line.json)
     elif line.command == "place-groups":
         place(line.folder, line.out, settings)
+    elif line.command == "doctor":
+        examine(line.folder, settings)
     else:
         report(line.run)
 

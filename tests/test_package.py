@@ -39,7 +39,7 @@ DATA = [
     ("partition", "samplers", "augment"),
     ("loaders",),
     ("layouts",),
-    ("landmarks", "shards", "places"),
+    ("landmarks", "shards", "places", "checkup"),
 ]
 # Arrows that are allowed to these modules alone.
 ONLY = {
