@@ -343,7 +343,7 @@ def keeps_out(path: Path) -> bool:
     "Whether the lock that this process has on a file keeps others out."
     import fcntl
 
-    with open(path) as other:
+    with open(path, "a") as other:  # for writing, which NFS wants
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
