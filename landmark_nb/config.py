@@ -53,6 +53,8 @@ def read_text(text: str, kind: type):
             return WORDS[text]
         if kind is int and "_" in text:
             return text
+        if kind is int and not text.strip().lstrip("+-").isdecimal():  # 2.0, 1e3
+            return lossless(float(text), int)
         return kind(text)
     except (ValueError, KeyError):
         return text

@@ -347,7 +347,7 @@ def exif_block(
     about: dict,  # what Pillow's `info` says of an image
 ) -> bytes:
     "The EXIF of an image, or nothing."
-    block = about.get("exif", b"")
+    block = about.get("exif") or b""
     if not block and "Raw profile type exif" in about:  # as ImageMagick writes it into a PNG
         block = bytes.fromhex("".join(about["Raw profile type exif"].split("\n")[3:]))
     return block.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from processes import begin, finish, good
 
-from landmark_nb.images import PIXELS, BadImage, read_image
+from landmark_nb.images import HEIC, PIXELS, BadImage, read_image
 
 # Reads images in a process of its own, by `threads` at a time, several times over; says of each file what
 # came of it, by how many megabytes the process grew over it, and how many seconds of a processor it took.
@@ -339,6 +339,20 @@ def test_the_same_pixels_as_pillow(tmp_path, way, turn):
 
 # Anything at all
 
+NEWER = ("AVIF", "HEIF") if HEIC else ("AVIF",)
+
+
+def saved(im: Image.Image, name: str) -> bytes:
+    "A picture as a file of a kind that is an extra."
+    file = io.BytesIO()
+    if name == "HEIF":
+        import pillow_heif
+
+        pillow_heif.from_pillow(im.convert("RGB")).save(file)
+    else:
+        im.convert("RGB").save(file, name)
+    return file.getvalue()
+
 
 def samples() -> list[bytes]:
     "Small files of every kind, with all that can stand in their headers."
@@ -352,6 +366,7 @@ def samples() -> list[bytes]:
         file = io.BytesIO()
         im.resize((24, 16)).save(file, name, **how, **more)
         kept.append(file.getvalue())
+    kept += [saved(photograph(1), name) for name in NEWER]
     kept += [hostile.animation(16, 3, "GIF"), hostile.animation(16, 3, "WEBP"), hostile.tiff_tile(32)]
     return [*kept, hostile.jpeg_of_scans(24, 16), hostile.exif_turns(3), hostile.bmp_runs() + bytes(50)]
 

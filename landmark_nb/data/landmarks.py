@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..core import atomic_path, read_csv, rng
+from ..core import FILE_ROW, atomic_path, file_row, read_csv, rng
 from .layouts.folder import read_folder
 from .manifest import Manifest
 
@@ -127,8 +127,8 @@ def read_full(
     "`train.csv`."
     path = find_file(root, "train.csv")
     t = read_csv(path, ["id", "landmark_id"], only=True)
-    labels = read_labels(path, t["landmark_id"])
-    check_ids(path, t["id"])
+    labels = read_labels(path, t["landmark_id"], t[FILE_ROW])
+    check_ids(path, t["id"], t[FILE_ROW])
     return manifest_of(root / "train", t["id"], labels)
 
 # %% ../../nbs/data/09_landmarks.ipynb #ab5f924a
@@ -140,9 +140,9 @@ def read_names(
     if look_for(root, f"{name}.csv") is None and (root / name).is_dir():
         return read_folder(root / name)
     path = find_file(root, f"{name}.csv")
-    ids = read_csv(path, ["id"], only=True)["id"]
-    check_ids(path, ids)
-    return manifest_of(root / name, ids)
+    t = read_csv(path, ["id"], only=True)
+    check_ids(path, t["id"], t[FILE_ROW])
+    return manifest_of(root / name, t["id"])
 
 # %% ../../nbs/data/09_landmarks.ipynb #ef34716c
 def read_clean(
@@ -150,7 +150,7 @@ def read_clean(
 ) -> Manifest:
     "`train_clean.csv`: a landmark and all its images a row."
     path = find_file(root, "train_clean.csv")
-    t = read_csv(path, ["landmark_id", "images"], only=True).with_row_index("row", 2)
+    t = read_csv(path, ["landmark_id", "images"], only=True).rename({FILE_ROW: "row"})
     if t["landmark_id"].n_unique() != len(t):
         twice = t.filter(pl.col("landmark_id").is_duplicated())
         raise ValueError(f"{path}: row {twice['row'][1]} repeats a landmark_id; each has one row")
@@ -274,8 +274,9 @@ def read_fold_numbers(
     fold = t["fold"].cast(pl.Int8, strict=False)
     if fold.null_count() or (fold < -1).any():
         i = (fold.is_null() | (fold < -1)).arg_true()[0]
-        raise ValueError(f"{path}: row {i + 2} has the fold {t['fold'][i]!r}; must be a number from -1")
-    t = t.with_columns(fold=fold)
+        row = file_row(t, i)
+        raise ValueError(f"{path}: row {row} has the fold {t['fold'][i]!r}; must be a number from -1")
+    t = t.select("id", fold=fold)
     if t["id"].n_unique() != len(t):
         twice = t.filter(pl.col("id").is_duplicated())["id"][0]
         raise ValueError(f"{path}: {twice!r} stands in it twice")

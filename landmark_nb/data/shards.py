@@ -178,7 +178,7 @@ def group_members(
     "A group's images sorted by class; only their names are kept in memory."
     classes = p.classes(group)
     mine = (p.class_of >= classes[0]) & (p.class_of <= classes[-1])
-    m, class_of = read_sfxl(folder, True, skip, mine), p.class_of[mine]
+    m, class_of = read_sfxl(folder, p.alpha < 360, skip, mine), p.class_of[mine]
     order = np.argsort(class_of, kind="stable")
     return m[order], class_of[order]
 

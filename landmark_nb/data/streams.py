@@ -64,11 +64,13 @@ def check_listed(
     "Raise `ValueError` where files that the list beside a folder names are not there: some are looked up."
     path, folder = list_beside(folder), Path(folder)
     lines = sample_lines(path)
-    missing = [line for line in lines if not (folder / line).is_file()]
+    missing = [line for line in lines if not os.path.isfile(folder / line)]
     if not missing:
         return
     meant = {why: mend(missing[0], folder) for why, mend in USUAL_REASONS.items()}
-    why = next((why for why, name in meant.items() if name != missing[0] and (folder / name).is_file()), None)
+    why = next(
+        (why for why, name in meant.items() if name != missing[0] and os.path.isfile(folder / name)), None
+    )
     advice = (
         f"the list has {why}" if why else "write the list anew, or move it away to have the folder listed"
     )

@@ -12,7 +12,7 @@ from itertools import compress
 
 import numpy as np
 
-from ..core import atomic_path, read_csv
+from ..core import FILE_ROW, atomic_path, read_csv
 
 # %% ../../nbs/search/03_metrics.ipynb #7898b91f
 def _pairs(
@@ -232,10 +232,11 @@ def query_scores(
 def _check_queries(
     path,
     ids: list,  # of a file's rows
+    rows: list,  # their numbers in the file
     queries,  # the ids that may occur; None: any
 ):
     seen = {}
-    for row, query in enumerate(ids, 2):
+    for row, query in zip(rows, ids):
         if not query:
             raise ValueError(f"{path}: row {row} has no id")
         if query in seen:
@@ -252,10 +253,10 @@ def _read_rows(
     queries=None,  # the ids that may occur; None: any
 ):  # of each row: its number in the file, its id, and the text of each column
     table = read_csv(path, ["id", column, *more], only=True)
-    ids = table["id"].to_list()
-    _check_queries(path, ids, queries)
+    ids, rows = table["id"].to_list(), table[FILE_ROW].to_list()
+    _check_queries(path, ids, rows, queries)
     texts = [table[c].fill_null("").to_list() for c in (column, *more)]
-    return zip(range(2, len(ids) + 2), ids, *texts)
+    return zip(rows, ids, *texts)
 
 # %% ../../nbs/search/03_metrics.ipynb #f6f05d69
 def read_solution(

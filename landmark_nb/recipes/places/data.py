@@ -17,8 +17,9 @@ import numpy as np
 from ...config import Chosen, Config, choose, knob, make
 from ...core import rng
 from ...data.layouts import LAYOUTS
+from ...data.layouts.tables import zone_name
 from ...data.loaders import StepBatches
-from ...data.manifest import Manifest
+from ...data.manifest import Manifest, say_once
 from ...data.partition import Partition, n_sectors
 from ...data.samplers import group_images
 from ...data.shards import Shards, fingerprint_of, partition_of, read_shards
@@ -228,6 +229,9 @@ def read_places(
         p = layout.partition(*cells.values())
         total, dropped = len(p.class_of), int((p.class_of < 0).sum())
     agree_on_partition(workers, p, data.shards or layout.root)
+    if len(p.zones) > 1 and workers.first:
+        zones = ", ".join(map(zone_name, p.zones))
+        say_once(f"{layout.root}: photographs of {len(p.zones)} UTM zones, which are kept apart: {zones}")
     chosen = choose_groups(p, groups, batch // data.images_per_class)
     mine = workers.mine(chosen) if train else []
     shards = read_shards(data.shards, mine) if data.shards and mine else None
