@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ..core import FILE_ROW, read_csv
-from .manifest import Manifest
+from .manifest import Manifest, say_once
 
 # %% ../../nbs/data/02_positives.ipynb #1f54fe5e
 def check_places(
@@ -45,6 +45,8 @@ def zones_apart(
         return database.place, queries.place
     for name, m in (("database", database), ("queries", queries)):
         check_zones(name, m, zones)
+    words = ", ".join(map(str, zones))
+    say_once(f"{database.root}: {len(zones)} UTM zones ({words}; negative: south), which are kept apart")
     east = 1e7 * np.searchsorted(zones, both)  # no zone is as wide
     moved = np.concatenate([database.place, queries.place]) + np.stack([east, np.zeros(len(east))], 1)
     return moved[: len(database)], moved[len(database) :]
