@@ -22,7 +22,16 @@ from torch.nn import functional as F
 from ..config import Chosen, Config, choose, from_flat, knob, to_flat
 from ..core import check_fields, has_kind, open_tensors, parse_json, save_tensors, shapes_in
 from .aggregate import AGGREGATIONS, make_aggregation
-from .trunk import build_trunk, feature_map, freeze_stages, resize_trunk
+from landmark_nb.models.trunk import (
+    build_trunk,
+    feature_map,
+    freeze_stages,
+    is_about_size,
+    plain_name,
+    prefix_tokens,
+    resize_trunk,
+    wrong_size,
+)
 
 # %% ../../nbs/models/05_embed.ipynb #a252ea88
 @dataclass(frozen=True)
@@ -59,6 +68,10 @@ class ModelConfig(Config):
         "pixels that the trunk is built for, where that matters (position embeddings); 0: as timm has it",
         0,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "trunk", plain_name(self.trunk))
 
 # %% ../../nbs/models/05_embed.ipynb #0d705967
 class FrozenStages(nn.Module):
@@ -104,12 +117,23 @@ class Backbone(FrozenStages):
         if resize_trunk(self.trunk, size, self.cfg.trunk):
             self.cfg = replace(self.cfg, input_size=size)
 
+    @property
+    def made_for(self) -> int:
+        "Pixels of a side that the trunk is made for; 0 where it does not say."
+        return self.cfg.input_size or (self.trunk.pretrained_cfg.get("input_size") or [0])[-1]
+
     def features(
         self,
         x: Tensor,  # float [b, 3, h, w] in [0, 1]
     ) -> tuple[Tensor, Tensor | None]:  # map [b, c, h, w]; class token [b, c], or None
-        "The trunk's features, whatever layout the trunk prefers."
-        return feature_map(self.trunk, (x - self.mean) / self.std)
+        "The trunk's features, whatever layout it prefers. Raises `ValueError` for images it does not take."
+        try:
+            return feature_map(self.trunk, (x - self.mean) / self.std, self.cfg.trunk)
+        except (AssertionError, RuntimeError) as e:
+            own, size = self.made_for, tuple(x.shape[-2:])
+            if not own or size == (own, own) or not is_about_size(e):
+                raise
+            raise wrong_size(self.trunk, self.cfg.trunk, size, own, e) from e
 
 # %% ../../nbs/models/05_embed.ipynb #0975c0fc
 def make_neck(
@@ -136,7 +160,7 @@ def check_token(
     trunk: nn.Module,
 ):
     "Raise `ValueError` for an aggregation that needs a class token where the trunk has none."
-    if getattr(aggregation, "needs_token", False) and not getattr(trunk, "num_prefix_tokens", 0):
+    if getattr(aggregation, "needs_token", False) and not prefix_tokens(trunk):
         wrong = f"parameter aggregation={cfg.aggregation.name!r}: {cfg.trunk} has no class token"
         raise ValueError(f"{wrong}; use avg or gem")
 
