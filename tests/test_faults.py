@@ -1,15 +1,20 @@
 "A run that is killed, at any moment, ends as if it had not been."
 
+import os
 import random
+import shutil
 import signal
+import struct
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from kill_workers import final, same
-from processes import begin, good, steps
+from processes import ENV, HERE, begin, good, steps
 
 from landmark_nb.log import read_events
-from landmark_nb.train.checkpoint import latest_checkpoint
+from landmark_nb.train.checkpoint import latest_checkpoint, numbered
 
 SETTINGS = dict(
     data="smoke",
@@ -39,8 +44,8 @@ run(configure(out=out, worlds=worlds, **settings), progress=False)
 """
 
 
-def start(*args):
-    return begin(["-c", CODE, *args])
+def start(*args, **more):
+    return begin(["-c", CODE, *args], **more)
 
 
 def losses(folder) -> list:
@@ -99,3 +104,73 @@ def test_nan_stops_the_run(tmp_path):
     recipe = configure(**SETTINGS, **places, lr=1e30, head_lr=1e30)
     with pytest.raises(FloatingPointError, match=r"group \d+ became .* at step"):
         run(recipe, progress=False)
+
+
+# A clock on the wall that jumps
+
+YEAR = 365 * 24 * 3600  # seconds
+
+
+@pytest.fixture
+def wrong_clock(tmp_path):
+    "The environment of a process whose clock can be set wrong, and what sets it wrong by so many seconds."
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler: clocks that jump are left out")
+    library, file = tmp_path / "clock.so", tmp_path / "wrong by"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HERE / "clock.c", "-ldl"], check=True)
+    file.write_bytes(bytes(8))
+
+    def set_wrong(seconds: int):
+        with open(file, "r+b") as f:
+            f.write(struct.pack("q", seconds))
+
+    return ENV | dict(LD_PRELOAD=str(library), CLOCK_FILE=str(file)), set_wrong
+
+
+def turn_ages_round(checkpoints: Path):
+    "Let each checkpoint seem older, by a year, than the one that was written before it."
+    for i, checkpoint in enumerate(numbered(checkpoints)):
+        os.utime(checkpoint, (time.time() - i * YEAR,) * 2)
+
+
+def wait_for_step(process, folder, step: int):
+    while steps(folder) < step:
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.002)
+
+
+def test_the_clock_jumps_in_a_session_and_between_sessions(undisturbed, wrong_clock, tmp_path):
+    first, want, log = undisturbed
+    folder, (environment, set_wrong) = tmp_path / "run", wrong_clock
+    set_wrong(YEAR)
+    told = float(good(begin(["-c", "import time; print(time.time())"], env=environment)))
+    assert abs(told - time.time() - YEAR) < 3600, "the clock of such a process is wrong"
+    for begins, jumps, until in ((0, YEAR, 7), (-YEAR, YEAR, 14), (YEAR, -YEAR, None)):
+        set_wrong(begins)
+        p = start(folder, first / "worlds", env=environment)
+        wait_for_step(p, folder, steps(folder) + 2)
+        set_wrong(jumps)
+        if until is None:
+            good(p)
+            continue
+        wait_for_step(p, folder, until)
+        p.kill()
+        p.communicate()
+        turn_ages_round(folder / "checkpoints")
+    assert same(final(folder), want) and losses(folder) == log
+    seconds = [e["seconds"] for e in read_events(folder, "step")]
+    assert seconds == sorted(seconds) and seconds[-1] < YEAR / 2, "training time is not told by that clock"
+
+
+def test_a_writer_elsewhere_is_not_taken_for_dead_by_a_clock_that_is_ahead(tmp_path):
+    from landmark_nb.core import is_left
+
+    ahead = f"import sys, time; now = time.time; time.time = lambda: now() + {YEAR}; "
+    ahead += "from landmark_nb.core import atomic_write; atomic_write(sys.argv[1], 'x')"
+    young, old = (tmp_path / f".best.0123abcd.1.{i}1111111.part" for i in (1, 2))
+    for part in (young, old):
+        part.touch()
+        assert is_left(part.name, YEAR), "of another machine, by age"
+    os.utime(old, (time.time() - 8 * 24 * 3600,) * 2)
+    good(begin(["-c", ahead, tmp_path / "x"]))
+    assert young.exists() and not old.exists()
