@@ -154,6 +154,12 @@ def deal_folds(whole: Manifest, path: Path, c: LandmarkDataConfig, workers: Work
     folds = make_folds(whole, path, c.n_folds)
     if c.fold >= folds.n:
         raise ValueError(f"parameter fold={c.fold}: {path} has the folds 0 to {folds.n - 1}")
+    if c.fold not in folds.fold:
+        some = ", ".join(str(f) for f in np.unique(folds.fold) if f >= 0)
+        few = "few landmarks have two photographs; of those with one, none is held out"
+        raise ValueError(
+            f"parameter fold={c.fold}: holds no photograph in {path}, but these do: {some} ({few})"
+        )
     return folds
 
 
@@ -219,7 +225,7 @@ def read_landmarks(
         folds = folds_of_present(folds, whole, clean)
         held = np.flatnonzero(folds.fold == c.fold)
         if not len(held):
-            raise ValueError(f"parameter fold={c.fold}: holds no photograph")
+            raise ValueError(f"parameter fold={c.fold}: none of its photographs is there, below {root}")
     train, classes = {}, {}
     for name in dict.fromkeys(lists):
         manifest, labels, classes[name] = training_list(name, root, whole, clean, held, present)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LISTS', 'image_paths', 'image_ids', 'line_of', 'check_ids', 'read_labels', 'manifest_of', 'look_for', 'find_file',
            'read_full', 'read_names', 'read_clean', 'read_c2x', 'read_list', 'Classes', 'classes_of', 'deal_folds',
-           'Folds', 'folds_fingerprint', 'read_fold_numbers', 'read_folds', 'make_folds', 'check_leak', 'files_in',
-           'present', 'drop_missing']
+           'Folds', 'folds_fingerprint', 'read_fold_numbers', 'check_held_out', 'read_folds', 'make_folds',
+           'check_leak', 'files_in', 'present', 'drop_missing']
 
 # %% ../../nbs/data/09_landmarks.ipynb #f540df6d
 import hashlib
@@ -282,12 +282,25 @@ def read_fold_numbers(
         raise ValueError(f"{path}: {twice!r} stands in it twice")
     return t
 
+# %% ../../nbs/data/09_landmarks.ipynb #0e47f069
+def check_held_out(
+    path,  # of the fold file, for the message
+    fold: pl.Series,  # of each photograph
+):
+    "Raise `ValueError` for folds that hold nothing."
+    if len(fold) and fold.max() >= 0:
+        return
+    raise ValueError(
+        f"{path}: none of the {len(fold)} photographs can be held out, since none is of a landmark with two or"
+        " more. fold=-1 trains on all of them and has no local score; or take a list whose landmarks have more"
+    )
+
 # %% ../../nbs/data/09_landmarks.ipynb #a0c590e1
 def read_folds(
     m: Manifest,
     path,  # a csv with id, fold
 ) -> Folds:
-    "The folds of a list's photographs. Raises `ValueError` where file and list differ."
+    "The folds of a list's photographs. Raises `ValueError` where file and list differ, or no fold holds any."
     t = read_fold_numbers(path)
     both = m.table.select("id").join(t, on="id", how="left", maintain_order="left")
     lacking = both["fold"].null_count()
@@ -300,6 +313,7 @@ def read_folds(
             f"{path}: holds the folds of another list: it lacks {lacking} of the {len(m)} images{example}"
             f" and has {others} others. Use the file that was made with this list, or another path"
         )
+    check_held_out(path, t["fold"])
     return Folds(both["fold"].to_numpy(), folds_fingerprint(t), int(t["fold"].max()) + 1)
 
 # %% ../../nbs/data/09_landmarks.ipynb #f23c0ea1
@@ -311,13 +325,15 @@ def make_folds(
 ) -> Folds:
     """Deal a list into n stratified folds and write them, unless the file is there: then it is read.
 
-    Raises `ValueError` for a file that holds another list's folds.
+    Raises `ValueError` for a file that holds another list's folds, and where nothing can be held out.
     """
     if not Path(path).exists():
         if n < 2:
             raise ValueError(f"folds={n}: must be at least 2")
+        dealt = deal_folds(m, n, seed).sort("id")
+        check_held_out(path, dealt["fold"])
         with atomic_path(path) as tmp:
-            deal_folds(m, n, seed).sort("id").write_csv(tmp)
+            dealt.write_csv(tmp)
     return read_folds(m, path)
 
 # %% ../../nbs/data/09_landmarks.ipynb #fa7675fd
