@@ -452,10 +452,13 @@ def rank_counts(
 def recall_bars(
     results: dict,  # name of a model -> {what: fraction}
     title: str = "queries found [%]",
+    most: int = 24,  # groups of bars; of more the first so many are shown, which is said below
 ) -> go.Figure:
     "Grouped bars; the first model, with which the others are compared, is pale."
     fig = go.Figure()
+    groups = list(dict.fromkeys(what for fractions in results.values() for what in fractions))
     for i, (name, fractions) in enumerate(results.items()):
+        fractions = {what: fractions[what] for what in groups[:most] if what in fractions}
         fig.add_bar(
             x=list(fractions),
             y=[100 * v for v in fractions.values()],
@@ -467,6 +470,8 @@ def recall_bars(
             hovertemplate="%{x}: %{y:.1f} %" + EXTRA,
         )
     fig.update_yaxes(title=title, range=[0, 105])
+    if len(groups) > most:
+        fig.update_xaxes(title=f"the first {most} of {len(groups)}")
     return style(fig, "", 360, barmode="group", bargap=0.25)
 
 # %% ../../nbs/viz/00_plots.ipynb #d2a660d1

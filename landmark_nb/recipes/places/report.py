@@ -17,7 +17,7 @@ from ...core import rng
 from ...data.manifest import Manifest
 from ...log import config_of, read_events, recall_of
 from .data import PlaceData
-from .measure import interesting
+from .measure import MOST_NOTES, interesting
 from ...viz import plots
 from ...viz.report import Section
 
@@ -172,6 +172,8 @@ def recall_sections(before: dict | None, after: dict, radius: float) -> list[Sec
         f"{after['queries']:,} queries against {after['database']:,} database images; right within "
         f"{radius:g} m, queries without any right image counted as wrong."
     )
+    if len(after["by_note"]) > MOST_NOTES:
+        text += f" The {MOST_NOTES} most frequent notes stand alone, all others together."
     models = models_of(before, after)
     first = {
         name: {"all": recall["1"]} | {note: values["1"] for note, values in by_note.items()}
