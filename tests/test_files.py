@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from processes import begin, finish
+from processes import begin, finish, settings_on_line
 
 from landmark_nb.config import to_flat
 
@@ -641,10 +641,11 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, photographs):
     from landmark_nb.runs.folder import RunFolder
     from landmark_nb.search.store import create_store
 
-    for number in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+    for number in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 0):
 
         def refuse(*_, number=number):
-            raise OSError(number, os.strerror(number))
+            if number:  # else the lock is granted, to everybody
+                raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(fcntl, "flock", refuse)
         for attempt in (
@@ -655,6 +656,31 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, photographs):
             with pytest.raises(OSError, match="grants no locks.*another file system") as e:
                 attempt()
             assert str(tmp_path) in str(e.value)
+
+
+NO_LOCKS = """
+import errno, fcntl, os, sys
+
+def flock(*_):
+    if sys.argv[1] != "granted":
+        number = getattr(errno, sys.argv[1])
+        raise OSError(number, os.strerror(number))
+
+fcntl.flock = flock
+from landmark_nb.__main__ import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("refused", ["ENOLCK", "EOPNOTSUPP", "granted"])
+def test_a_run_where_locks_are_refused_or_granted_to_everybody(smoke_run, tmp_path, refused):
+    run, worlds = tmp_path / "run", smoke_run.recipe.run.worlds
+    settings = dict(data="smoke", out=run, worlds=worlds, device="cpu", loader_workers=0)
+    code, _, err = finish(begin(["-c", NO_LOCKS, refused, "train", *settings_on_line(settings)]))
+    said = err.strip().splitlines()[-1]
+    assert code == 1 and f"{run / 'run.lock'}: this file system grants no locks (" in said
+    assert "Mount it with locks" in said and said.endswith("or choose a folder on another file system")
+    assert not (run / "config.json").exists() and not (run / "checkpoints").exists(), "nothing was begun"
 
 
 # A whole run that has lost something
