@@ -13,7 +13,8 @@ import numpy as np
 
 from ..config import Config, knob
 from ..core import Ranking
-from .knn import knn
+from .indexes import name_problem
+from .knn import Searcher, knn
 
 # %% ../../nbs/search/05_recognise.ipynb #500c470d
 def _labels_of(
@@ -130,8 +131,8 @@ def nearest_cosines(
     index: str = "exact",  # as in `knn`
 ) -> np.ndarray:  # float32 [n, k], falling; -inf where there are fewer
     "Each descriptor's k highest cosines to a set of others. One search, in blocks of x."
-    starts = range(0, len(x), 8192)
-    parts = [knn(np.asarray(x[i : i + 8192], np.float32), others, k, index).scores for i in starts]
+    searcher, starts = Searcher(others, index, asked=len(x)), range(0, len(x), 8192)
+    parts = [searcher.search(np.asarray(x[i : i + 8192], np.float32), k).scores for i in starts]
     return np.concatenate(parts)
 
 # %% ../../nbs/search/05_recognise.ipynb #01616689
@@ -296,11 +297,13 @@ def gather(
             f"gather: {len(nonlandmarks)} photographs without a landmark; at least 5 are needed "
             "(B_j is a mean over 5, C_i over 10 or as many as there are)"
         )
-    cosines = nearest_cosines(queries, nonlandmarks, 10, index)
+    # an index that fits the training photographs may have more lists than there are others
+    other = "exact" if name_problem(index, 0, len(nonlandmarks)) else index
+    cosines = nearest_cosines(queries, nonlandmarks, 10, other)
     return Evidence(
         ranking=knn(np.asarray(queries, np.float32), train, width, index),
         labels=np.asarray(labels),
-        row_means=_finite_mean(nearest_cosines(train, nonlandmarks, 5, index)),
+        row_means=_finite_mean(nearest_cosines(train, nonlandmarks, 5, other)),
         query_means=_finite_mean(cosines),
         query_cosines=cosines[:, :5],
         classes=np.asarray(classes),

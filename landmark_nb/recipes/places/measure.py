@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_NOTES', 'NS', 'CANDIDATES', 'describe_set', 'rows_by_note', 'recalls', 'recalls_by_note', 'measure_ranking',
-           'measure', 'plain', 'interesting']
+           'without_itself', 'search_set', 'measure', 'plain', 'interesting']
 
 # %% ../../../nbs/recipes/places/01_measure.ipynb #4f60ea16
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from ...config import Chosen, make
 from ...core import Ranking, rng
 from ...data.positives import PlaceSet
 from ...runs.parallel import describe_together
-from ...search.knn import knn
+from ...search.itself import search_for_others
+from ...search.knn import Searcher
 from ...search.metrics import first_hit, recall_at
 from ...search.rerank import RERANKERS
+from ...search.rows import left_out
 from ...train.workers import Workers
 
 # %% ../../../nbs/recipes/places/01_measure.ipynb #faef280d
@@ -30,6 +33,7 @@ def describe_set(
     progress: bool = True,
     on_bad=print,  # told of every file that cannot be decoded
     workers: Workers = Workers(),
+    check: str = "stat",  # how a store sees that a photograph has changed: stat or hash, as in `extract`
 ) -> tuple[np.ndarray, np.ndarray]:  # [q, dim] of the queries, [n, dim] of the database
     "Descriptors of a set's queries and database."
     import torch
@@ -37,7 +41,7 @@ def describe_set(
     def describe(manifest, part: str):
         path = None if store is None else Path(store) / place_set.name.replace("/", "-") / part
         text = f"{place_set.name}: {part}"
-        more = dict(path=path, desc=text, progress=progress, on_bad=on_bad)
+        more = dict(path=path, desc=text, progress=progress, on_bad=on_bad, check=check)
         return describe_together(model, manifest, size, batch, workers, **more)
 
     model.eval()
@@ -95,31 +99,63 @@ def measure_ranking(place_set: PlaceSet, ranking: Ranking) -> dict:
     return dict(recall=recall, by_note=recalls_by_note(ranking, place_set), ranking=ranking)
 
 # %% ../../../nbs/recipes/places/01_measure.ipynb #10fc3795
+def without_itself(
+    positives: list,  # for each query an array of right database rows
+    own: np.ndarray,  # int [q, s] rows that are each query itself, -1 for none
+) -> list:
+    "What is right besides the query itself."
+    return [np.setdiff1d(right, rows) for right, rows in zip(positives, own)]
+
+
+def search_set(
+    place_set: PlaceSet,
+    described: tuple,  # of `describe_set`
+    k: int,
+    leave_out_self: bool,
+    say=print,  # told in a line of queries that are in the database, too
+    **how,  # as in `Searcher`
+) -> tuple[Ranking, PlaceSet, np.ndarray]:  # [q, k]; the set with what is right; int [q, s] rows to leave out
+    "Search for a set's queries. Where they are left out themselves, they are not right either."
+    queries, database = described
+    searcher = Searcher(database, asked=len(queries), say=say, **how)
+    sides = place_set.queries, place_set.database
+    ranking, own = search_for_others(searcher, queries, *sides, k, leave_out_self, say)
+    if not leave_out_self:
+        return ranking, place_set, own[:, :0]
+    right = without_itself(place_set.positives, own)
+    alone = sum(len(a) > len(b) == 0 for a, b in zip(place_set.positives, right))
+    if alone:
+        say(f"{place_set.name}: {alone} queries have nothing right but themselves, and count as not found")
+    return ranking, replace(place_set, positives=right), own
+
+# %% ../../../nbs/recipes/places/01_measure.ipynb #10fc3795
 def measure(
     model,
     place_set: PlaceSet,
     size: int,  # pixels
-    index: str = "exact",  # or a faiss index
+    index: str = "exact",  # or auto, or a faiss index
     rerank: Chosen = Chosen("none"),
     batch: int = 64,
     store=None,  # and the others: as in `describe_set`
     progress: bool = True,
     on_bad=print,
     workers: Workers = Workers(),
+    check: str = "stat",
+    leave_out_self: bool = False,  # a query that is in the database does not find itself; default: it is said
 ) -> dict:
     """Recall of a model on one set: `set`, `recall`, `by_note`, `queries`, `database`, `ranking`.
 
     With a re-ranker also `reranked` (recall), `reranked_by_note` and `reranking`.
     """
-    place = place_set
-    queries, database = describe_set(model, place, size, batch, store, progress, on_bad, workers)
+    described = describe_set(model, place_set, size, batch, store, progress, on_bad, workers, check)
     wide = max(NS) if rerank.name == "none" else CANDIDATES
-    found = knn(queries, database, wide, index, device=str(next(model.parameters()).device))
+    how = dict(index=index, device=str(next(model.parameters()).device))
+    found, place, own = search_set(place_set, described, wide, leave_out_self, **how)
     ranking = found.top(max(NS))
     counts = dict(queries=len(place.queries), database=len(place.database))
     result = dict(set=place.name) | measure_ranking(place, ranking) | counts
     if rerank.name != "none":
-        again = make(RERANKERS, rerank, found, queries, database)
+        again = left_out(make(RERANKERS, rerank, found, *described), own, wide)  # some search anew
         second = measure_ranking(place, again)
         result |= dict(rerank=rerank.name, reranked=second["recall"], reranked_by_note=second["by_note"])
         result |= dict(reranking=again)
