@@ -17,7 +17,7 @@ from landmark_nb.challenge.data import (
 )
 from .evaluate import COLUMNS, Evaluation, evaluate, fold_map, score_table, submit
 from .heads import ClassHead, best_class, load_head, local_gap, save_head
-from .join import join, save_scores, tune_locally
+from .join import join, save_scores, shares_of, tune_locally
 from .members import PARTS, Member, describe, folds_of, info_of, load_member, pool_of
 from .paper import PAPER, RECOGNITION, RETRIEVAL, PaperModel, paper_table, preset_of
 from .problems import problems

@@ -26,7 +26,7 @@ from landmark_nb.data.landmarks import (
     read_list,
 )
 from ..data.manifest import Manifest
-from ..runs.settings import home
+from ..runs.settings import data_name, home
 from ..search.metrics import read_solution
 from ..train.workers import Workers
 
@@ -143,7 +143,7 @@ class Present:
 # %% ../../nbs/challenge/01_data.ipynb #6253b627
 def fold_file(c: LandmarkDataConfig, out) -> Path:
     "Where the folds are: as it is set, or beside the run folder `out`."
-    return Path(c.folds or Path(out).parent / f"folds-{Path(c.data).name}.csv")
+    return Path(c.folds or Path(out).parent / f"folds-{data_name(c.data)}.csv")
 
 
 def deal_folds(whole: Manifest, path: Path, c: LandmarkDataConfig, workers: Workers) -> Folds:

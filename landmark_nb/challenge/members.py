@@ -16,6 +16,7 @@ from .paper import preset_of
 from ..core import check_fields, read_json
 from ..log import best_model, config_of, read_events
 from ..models.embed import Embedder, ModelConfig, fingerprint, load_model
+from ..runs.settings import data_name
 from ..search.extract import extract
 from ..search.store import Store
 
@@ -134,7 +135,7 @@ def folds_of(members: list[Member]) -> str:
         if m.trained is None or not m.trained["folds"]:
             continue
         config = landmark_config(m.path)
-        return config["folds"] or str(m.path.parent / f"folds-{Path(config['data']).name}.csv")
+        return config["folds"] or str(m.path.parent / f"folds-{data_name(config['data'])}.csv")
     return ""
 
 

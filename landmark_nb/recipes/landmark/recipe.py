@@ -37,7 +37,14 @@ from .report import landmark_cards, landmark_figures, landmark_sections
 from ...runs.folder import RunFolder, unreadable
 from ...runs.parallel import describe_together, same_everywhere
 from ...runs.recipe import RECIPES, Report, steps_card
-from ...runs.settings import RunConfig, WorkersConfig, check_folder, count_loaders, count_workers
+from landmark_nb.runs.settings import (
+    RunConfig,
+    WorkersConfig,
+    check_folder,
+    count_loaders,
+    count_workers,
+    data_name,
+)
 from ...runs.watch import Training
 from landmark_nb.train.progressive import (
     Plan,
@@ -441,7 +448,7 @@ class Landmark(MeasuredLandmarks):
         sections = landmark_sections(data, events, *both, last, self.run.seed)
         batch = self.train.batch_size * self.train.accumulate
         lead = f"{self.model.trunk}, stages {self.train.stages}, batch {batch}."
-        return Report(f"landmark on {printable(Path(self.data_name).name)}", lead, cards, sections)
+        return Report(f"landmark on {printable(data_name(self.data_name))}", lead, cards, sections)
 
     def figures(self, result) -> list:
         "What a notebook shows of a run."

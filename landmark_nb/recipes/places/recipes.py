@@ -36,7 +36,14 @@ from .measure import measure, plain
 from .report import place_cards, place_figures, place_sections, with_others
 from ...runs.folder import RunFolder, unreadable
 from ...runs.recipe import RECIPES, Report, steps_card
-from ...runs.settings import RunConfig, WorkersConfig, check_folder, count_loaders, count_workers
+from landmark_nb.runs.settings import (
+    RunConfig,
+    WorkersConfig,
+    check_folder,
+    count_loaders,
+    count_workers,
+    data_name,
+)
 from ...runs.watch import Training
 from ...train.checkpoint import load_checkpoint
 from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace
@@ -316,7 +323,7 @@ class ReportedPlaces(MeasuredPlaces):
             f"{self.model.trunk}, {self.data.image_size} px, {c.iterations} iterations of {c.steps} steps, "
             f"batch {data.batch}."
         )
-        title = f"{self.recipe} on {printable(Path(self.data_name).name)}"
+        title = f"{self.recipe} on {printable(data_name(self.data_name))}"
         return Report(title, lead, cards, sections)
 
     def figures(self, result) -> list:
