@@ -214,6 +214,26 @@ def test_a_failure_is_never_a_kept_result(kept):
     assert "1 that could not be decoded can be now" in kept.said[0] and len(kept.told) == 1
 
 
+def test_interrupted_after_writing_and_put_back(kept):
+    "Vectors of other pictures were written, and not noted; then the first pictures are there again."
+    before = {p.name: p.read_bytes() for p in kept.photographs.iterdir()}
+    for i in range(6):
+        picture(kept.photographs / f"{i}.bmp", 200 + i)
+
+    class Stops(Seen):
+        def forward(self, x):
+            if self.images == 3:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(Stops(), read_folder(kept.photographs), 8, kept.store, batch=1, progress=False)
+    assert Store(kept.store).done == 0
+    for name, data in before.items():
+        (kept.photographs / name).write_bytes(data)
+    assert kept.describe() == 6
+
+
 def test_a_store_that_may_only_be_read_is_read(kept, monkeypatch):
     break_one(kept)
     kept.describe()
