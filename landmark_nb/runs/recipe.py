@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'PARTS', 'Report', 'Recipe', 'missing_parts', 'RecipeDefaults', 'recipe_class', 'read_settings',
-           'default_places', 'configure', 'check_index', 'settings_table', 'initialise', 'fit', 'recipe_of',
-           'open_folder', 'train_worker', 'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result',
-           'log_measures', 'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card',
-           'keep_plugins', 'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
+           'default_places', 'configure', 'settings_table', 'initialise', 'fit', 'recipe_of', 'open_folder',
+           'train_worker', 'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result', 'log_measures',
+           'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins',
+           'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
 
 # %% ../../nbs/runs/04_recipe.ipynb #76ba7f92
 import importlib
@@ -27,11 +27,13 @@ from landmark_nb.runs.settings import (
     WorkersConfig,
     check_launch,
     count_workers,
+    data_name,
     home,
     load_plugins,
     pick_device,
 )
 from .watch import Training, Watch, over, remember, watch_over
+from ..search.indexes import check_index
 from ..train.checkpoint import latest_checkpoint, read_state
 from ..train.workers import Workers
 from ..viz.report import Section, write_report
@@ -163,7 +165,7 @@ def read_settings(
 # %% ../../nbs/runs/04_recipe.ipynb #b4e860cf
 def default_places(recipe: Recipe) -> dict:
     "The run folder and the folder of drawn worlds, where none are given."
-    out = home() / "runs" / f"{Path(recipe.data_name).name}-{recipe.recipe}"
+    out = home() / "runs" / f"{data_name(recipe.data_name)}-{recipe.recipe}"
     return dict(out=recipe.run.out or str(out), worlds=recipe.run.worlds or str(home() / "worlds"))
 
 
@@ -176,18 +178,8 @@ def configure(
     device = pick_device(made.run.device)
     check_launch(made.launch, device)
     made.check_settings(device)
-    if made.run.index != "exact":
-        check_index(made.run.index)
+    check_index(made.run.index, getattr(getattr(made, "model", None), "dim", 0))
     return from_flat(made, default_places(made))
-
-
-def check_index(name: str):
-    "Raise `ValueError` for a name that faiss does not know."
-    import numpy as np
-
-    from landmark_nb.search.knn import build_index
-
-    build_index(np.eye(8, dtype=np.float32)[:0], name, gpu=False, train=0)
 
 # %% ../../nbs/runs/04_recipe.ipynb #e653864b
 def settings_table(
