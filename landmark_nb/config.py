@@ -12,10 +12,12 @@ __all__ = ['WORDS', 'knob', 'knob_range', 'read_text', 'lossless', 'hint', 'chec
 import difflib
 import functools
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import PurePath
 
 # %% ../nbs/01_config.ipynb #cd22296f
 def knob(
@@ -62,6 +64,8 @@ def read_text(text: str, kind: type):
 # %% ../nbs/01_config.ipynb #245e5d33
 def lossless(value, kind: type):
     "`value` as `kind` where nothing is lost; else as it came."
+    if isinstance(value, numbers.Real) and not isinstance(value, int | float):  # numpy's
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str) and kind in (bool, int, float):
         return read_text(value, kind)
@@ -69,7 +73,7 @@ def lossless(value, kind: type):
         return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
-    if kind is str and number and isinstance(value, int):
+    if kind is str and (number and isinstance(value, int) or isinstance(value, PurePath)):
         return str(value)
     return value
 
@@ -80,7 +84,9 @@ def hint(value, kind: type) -> str:
         return "; papermill reads it as a number: write -r NAME VALUE instead of -p, or quote it in yaml"
     if kind is str and isinstance(value, list | tuple):
         return "; write one text, with commas in between"
-    if kind is bool and isinstance(value, str):
+    if kind is str and value is None:
+        return "; papermill reads None as nothing: write -r NAME None, or leave it out"
+    if kind is bool and isinstance(value, str | int):
         return "; write True or False"
     if kind is int and isinstance(value, float):
         return "; write a whole number"
