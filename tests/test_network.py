@@ -1,12 +1,15 @@
 "Who listens while a run trains: nobody beyond loopback on one machine, one address alone on several."
 
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from kill_workers import SETTINGS
-from processes import descendants, finish, train
+from processes import ENV, descendants, finish, settings_on_line, train
 
 LISTENING = "0A"  # as /proc/net/tcp has it
 
@@ -92,6 +95,35 @@ def test_several_machines_listen_on_the_named_address_alone(tmp_path):
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert all("can run code as you" in out for _, out, _ in ended)
     assert seen and all(map(is_loopback, seen)), seen
+
+
+HERE = "10.71.0.1"  # an address that the machine's own name does not lead to
+IN_OWN_NETWORK = f"""
+ip link set lo up && ip link add name net0 type veth peer name net1 || exit 3
+ip address add {HERE}/24 dev net0 && ip link set net0 up && ip link set net1 up || exit 3
+"$@" & other=$!
+"$@" && wait $other
+"""
+
+
+def in_own_network(command: list) -> subprocess.Popen:
+    "The same command twice, on a machine (of its own, as far as networks go) that has the address `HERE`."
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    line = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", IN_OWN_NETWORK, "-", *command]
+    return subprocess.Popen(list(map(str, line)), **pipes)
+
+
+def test_workers_talk_over_the_network_of_the_meeting_point(tmp_path):
+    if shutil.which("unshare") is None or finish(in_own_network(["true"]))[0]:
+        pytest.skip("networks cannot be made here (unshare, ip)")
+    where = dict(out=tmp_path / "run", worlds=tmp_path / "worlds", workers=1)
+    how = dict(nodes=2, rendezvous=f"{HERE}:29400", join_minutes=2)
+    settings = settings_on_line(SETTINGS | where | how)
+    p = in_own_network([sys.executable, "-m", "landmark_nb", "train", *settings])
+    seen = watched([p])
+    code, _, err = finish(p)
+    assert code == 0, err[-3000:]
+    assert seen == {socket.inet_aton(HERE)[::-1].hex().upper()}, "not where the machine's name leads to"
 
 
 @pytest.mark.parametrize("rendezvous", ["*:29400", "0.0.0.0:29400", "[::]:29400"])
