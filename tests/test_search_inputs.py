@@ -353,7 +353,7 @@ def test_names_that_fit(name, dim, n):
 def test_names_that_do_not_fit_are_told_what_would(name, dim, n, text):
     with pytest.raises(ValueError) as e:
         check_index(name, dim, n)
-    assert text in str(e.value) and "Such as exact, auto, Flat, HNSW32" in str(e.value)
+    assert text in str(e.value) and "These fit: exact, auto, Flat, HNSW32" in str(e.value)
 
 
 def test_what_is_offered_fits():
@@ -362,7 +362,7 @@ def test_what_is_offered_fits():
         x = unit(r, n, d)
         with pytest.raises(ValueError) as e:
             knn(x[:2], x, 1, "IVF60000,Flat")
-        names = str(e.value).split("Such as ")[1].split(", ")
+        names = str(e.value).split("These fit: ")[1].split(", ")
         assert len(names) >= 6, names
         for name in names:
             found = knn(x[:3], x, 1, name, nprobe=10**6).ids[:, 0]

@@ -38,14 +38,15 @@ from landmark_nb.search.store import (
 def _height_and_width(size) -> tuple:  # pixels
     return (size, size) if isinstance(size, int) else tuple(size)
 
-# %% ../../nbs/search/01_extract.ipynb #7d706b86
+# %% ../../nbs/search/01_extract.ipynb #5c428c88
 def _stat_mark(status: os.stat_result, digest: int = 0) -> tuple:  # of `MARK`
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest, DESCRIBED
 
 
 def content_digest(
     file,  # open, of bytes
-) -> int:  # 64 bits of BLAKE2b of the whole of it, never 0
+) -> int:  # 64 bits, never 0
+    "BLAKE2b of the whole of a file's content."
     file.seek(0)
     found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
     return int.from_bytes(found, "little") or 1
@@ -209,7 +210,7 @@ def _fill(
         rows = np.concatenate(written)
         save_rows(store, out, rows, marks[rows])
 
-# %% ../../nbs/search/01_extract.ipynb #38de471a
+# %% ../../nbs/search/01_extract.ipynb #f3da8caf
 def _in_threads(
     ask: Callable,  # a row -> a number, a mark, or None
     rows: np.ndarray,  # int [m]
@@ -238,7 +239,7 @@ def _digests(manifest, rows: np.ndarray) -> np.ndarray:  # uint64 [m], 0 where a
 
     return _in_threads(digest, rows, np.zeros(len(rows), np.uint64), piece=8)
 
-# %% ../../nbs/search/01_extract.ipynb #e4b1d6be
+# %% ../../nbs/search/01_extract.ipynb #844648e3
 CHECKS = ("stat", "hash")
 STAT = ["size", "mtime", "ctime"]  # fields of a mark
 
@@ -266,7 +267,7 @@ def _verified(
     marks["state"][known[asked[~alike]]] = BLANK
     return marks
 
-# %% ../../nbs/search/01_extract.ipynb #dcf9b4ac
+# %% ../../nbs/search/01_extract.ipynb #c4c3b493
 def _try_again(
     store: Store,
     manifest,
@@ -282,7 +283,7 @@ def _try_again(
             on_bad(message)
     return np.setdiff1d(failed, still)
 
-# %% ../../nbs/search/01_extract.ipynb #402630db
+# %% ../../nbs/search/01_extract.ipynb #27f7a95a
 def _say_changes(
     store: Store,
     changed: int,  # photographs whose content is another one
@@ -314,7 +315,7 @@ def _to_describe(
     _say_changes(store, int(changed.sum()), len(repaired), say)
     return np.flatnonzero(marks["state"] == BLANK), marks
 
-# %% ../../nbs/search/01_extract.ipynb #498ca4c5
+# %% ../../nbs/search/01_extract.ipynb #e92d43e6
 def _bring_up_to_date(
     store: Store,
     root: str,  # of the photographs
@@ -414,12 +415,11 @@ def extract(
 ) -> np.ndarray:  # [n, d], memory-mapped where there is a path
     """Descriptors of all images of a manifest; with a path, resumes where it stopped.
 
-    What a store has is kept for the files that have not changed; changed and new ones are described, and
-    those that could not be decoded are tried again and named, each time.
-
+    A store keeps the rows of files that have not changed; changed and new ones are described, and those that
+    could not be decoded are tried again and named, each time.
     Memory: a few batches, and the ids. Raises `ValueError` for scales or a check that are none, for a store
-    of other images or another model, and for one that another process is filling; `OSError` where the disk
-    has not got the space that the store needs, before anything is computed.
+    of another model, and for one that is being filled; `OSError` where the disk has not got the space that
+    it needs, before anything is computed.
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales={scales}: must be one positive number or more")

@@ -6,7 +6,7 @@
 __all__ = ['PARTS', 'WANTED', 'faiss_module', 'centres', 'lists_for', 'fitting', 'name_problem', 'check_index', 'say_too_few',
            'build_index', 'most_effort', 'set_effort']
 
-# %% ../../nbs/search/02_indexes.ipynb #ca0ed926
+# %% ../../nbs/search/02_indexes.ipynb #44bf60ac
 import re
 from collections.abc import Iterator
 from math import lcm
@@ -15,7 +15,7 @@ import numpy as np
 
 from .rows import readable
 
-# %% ../../nbs/search/02_indexes.ipynb #2c81c044
+# %% ../../nbs/search/02_indexes.ipynb #8dad14e3
 def faiss_module():
     "The module. Raises `ImportError` that says how to install it."
     try:
@@ -33,7 +33,7 @@ def _reason(error: Exception) -> str:
     last = str(error).splitlines()[-1]
     return re.sub(r"^(Error in .* at \S+:\d+: )?(Error: )?", "", last)[:200]
 
-# %% ../../nbs/search/02_indexes.ipynb #98406552
+# %% ../../nbs/search/02_indexes.ipynb #9908e44f
 PARTS = dict(  # what a part of a name may be, and its numbers
     lists=r"(?:IVF|IMI2x)(\d+)",
     shorter=r"PCA[RW]*(\d+)",
@@ -63,7 +63,7 @@ def centres(name: str) -> int:
             most = max(most, 1 << min(bits, 40))
     return most
 
-# %% ../../nbs/search/02_indexes.ipynb #88020151
+# %% ../../nbs/search/02_indexes.ipynb #c3a31627
 WANTED = 39  # descriptors for each centre; fewer are learned from badly
 
 
@@ -86,7 +86,7 @@ def fitting(
     names += [f"PQ{_divisor_near(dim, max(1, dim // 4))}" if dim and not 0 < n < WANTED << 8 else "", "SQ8"]
     return ", ".join(name for name in names if name)
 
-# %% ../../nbs/search/02_indexes.ipynb #208d6da6
+# %% ../../nbs/search/02_indexes.ipynb #ae60c5e0
 def _length_problem(kind: str, text: str, numbers: list[int], dim: int) -> str:
     "What is wrong with a part for descriptors of so many numbers; 0: unknown."
     if 0 in numbers:
@@ -129,7 +129,7 @@ def name_problem(
             dim = numbers[-1]
     return ""
 
-# %% ../../nbs/search/02_indexes.ipynb #45c5cd6f
+# %% ../../nbs/search/02_indexes.ipynb #324206df
 def _trial_length(name: str) -> int:
     parts = [(kind, numbers) for kind, _, numbers in _parts(name)]
     every = lcm(8, *(numbers[0] for kind, numbers in parts if kind in ("codes", "turned")))
@@ -148,7 +148,8 @@ def check_index(
     what = f" {n:,} descriptors" if n else " descriptors"
     length = f" of length {dim}" if dim else ""
     if problem := name_problem(name, dim, n):
-        raise ValueError(f"index={name!r} does not fit{what}{length}: {problem}. Such as {fitting(dim, n)}")
+        whole = f"index={name!r} does not fit{what}{length}"
+        raise ValueError(f"{whole}: {problem}. These fit: {fitting(dim, n)}")
     faiss = faiss_module()
     once = re.sub(r"IVF\d+", "IVF1", name)
     try:
@@ -156,10 +157,10 @@ def check_index(
     except RuntimeError as e:
         what = f"by inner product{f', for descriptors{length}' if length else ''}"
         raise ValueError(
-            f"index={name!r} is none that faiss knows, {what}: {_reason(e)}. Such as {fitting(dim, n)}"
+            f"index={name!r} is none that faiss knows, {what}: {_reason(e)}. These fit: {fitting(dim, n)}"
         ) from e
 
-# %% ../../nbs/search/02_indexes.ipynb #0edc7daa
+# %% ../../nbs/search/02_indexes.ipynb #6b5ed91d
 def _learners(index) -> Iterator:  # faiss' settings of clustering, of an index and all that it is made of
     faiss = faiss_module()
     index = faiss.downcast_index(index)
@@ -188,7 +189,7 @@ def _quieten(index):  # its transforms' own codes, which must live as long as it
             kept.append(codes)
     return kept
 
-# %% ../../nbs/search/02_indexes.ipynb #d1f94287
+# %% ../../nbs/search/02_indexes.ipynb #b55ec14b
 def _rows_to_learn_from(name: str, n: int, train: int) -> np.ndarray:  # int64, spread evenly over n
     wanted = min(n, max(train, 64 * centres(name)))
     return np.linspace(0, n - 1, wanted).astype(np.int64)
@@ -217,7 +218,7 @@ def _learn(index, name: str, database, rows: np.ndarray, train: int):
     except RuntimeError as e:
         raise ValueError(
             f"index={name!r} cannot be trained on {len(some):,} descriptors: {_reason(e)}. "
-            f"Such as {fitting(database.shape[1], len(rows))}"
+            f"These fit: {fitting(database.shape[1], len(rows))}"
         ) from e
     del kept
 
@@ -230,7 +231,7 @@ def _read_rows(
     readable(x, int(rows[0]) if len(rows) else 0)
     return x
 
-# %% ../../nbs/search/02_indexes.ipynb #bb456b47
+# %% ../../nbs/search/02_indexes.ipynb #5e9f9132
 def build_index(
     database: np.ndarray,  # [n, d], may be memory-mapped and float16
     factory: str = "Flat",  # what `index_factory` knows: Flat, SQfp16, IVF4096,Flat, HNSW32, IVF4096,PQ64
@@ -261,7 +262,7 @@ def build_index(
             raise ValueError(f"index={factory!r} takes no descriptors: {_reason(e)}") from e
     return index
 
-# %% ../../nbs/search/02_indexes.ipynb #26cf724b
+# %% ../../nbs/search/02_indexes.ipynb #4e66d911
 def _inner(index):
     faiss = faiss_module()
     index = faiss.downcast_index(index)
