@@ -291,8 +291,9 @@ def check_held_out(
     if len(fold) and fold.max() >= 0:
         return
     raise ValueError(
-        f"{path}: none of the {len(fold)} photographs can be held out, since none is of a landmark with two or"
-        " more. fold=-1 trains on all of them and has no local score; or take a list whose landmarks have more"
+        f"{path}: none of the {len(fold)} photographs can be held out, since none is of a landmark with two"
+        " or more. fold=-1 trains on all of them and has no local score; or take a list whose landmarks have"
+        " more"
     )
 
 # %% ../../nbs/data/09_landmarks.ipynb #a0c590e1

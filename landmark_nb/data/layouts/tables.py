@@ -19,7 +19,6 @@ from ...config import Config, knob
 from ...core import file_row, read_csv
 from .base import LAYOUTS, PlaceLayout
 from ..manifest import Manifest
-from ..names import UNKNOWN_HEADING
 from ..positives import PlaceSet
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #f128e2f3
@@ -201,6 +200,8 @@ def placed_manifest(
     zones: np.ndarray,  # int [n]
 ) -> Manifest:
     "A manifest from a table's columns."
+    from landmark_nb.data.names import UNKNOWN_HEADING
+
     east, north = project(*degrees, zones).T
     columns = dict(id=table[image], east=east, north=north, zone=zones)
     if heading is not None:
