@@ -9,6 +9,7 @@ __all__ = ['given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'sea
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -90,6 +91,13 @@ class SearchConfig(Config):
     size: int = knob(384, "pixels of the square that images are resized to", 8)
     k: int = knob(5, "nearest photographs for each query", 1)
     store: str = knob("", "folder that keeps the descriptors")
+    check: str = knob(
+        "stat",
+        "how a store sees that a photograph has changed: by its size and times, or its content",
+        choices=("stat", "hash"),
+    )
+    index: str = knob("exact", "search: exact, auto, or a faiss index such as HNSW32")
+    leave_out_self: bool = knob(False, "a query that is in the database, too, does not find itself")
     skip: bool = knob(False, "leave out files whose names are not UTF-8 instead of stopping")
 
 # %% ../nbs/07_main.ipynb #43ac0073
@@ -101,7 +109,9 @@ def search(database: str, queries: str, settings: dict, out=None):
 
     c = from_flat(SearchConfig(), settings)
     more = dict(size=c.size, k=c.k, store=c.store or None, skip=c.skip)
-    found = search_folders(database, queries, c.trunk, c.weights, **more)
+    more |= dict(check=c.check, index=c.index, leave_out_self=c.leave_out_self)
+    with contextlib.redirect_stdout(sys.stderr):  # the table has stdout for itself
+        found = search_folders(database, queries, c.trunk, c.weights, **more)
     writer = csv.writer(out or sys.stdout)
     writer.writerow(["query", "rank", "image", "score"])
     writer.writerows(found_rows(*found))
@@ -123,7 +133,7 @@ class EvaluateConfig(Config):
 
     split: str = knob("test", "val or test", choices=("val", "test"))
     data: str = knob("", "another data set than the run's")
-    index: str = knob("exact", "search: exact, or a faiss index")
+    index: str = knob("exact", "search: exact, auto, or a faiss index such as HNSW32")
     rerank: Chosen = choose(RERANKERS, "none", "a step after the search, measured beside the raw ranking")
     plugins: str = knob("", "importable modules of your own, separated by commas")
 
@@ -165,7 +175,8 @@ def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
     recipe = from_flat(recipe, more | dict(index=c.index))
     recipe = replace(recipe, run=replace(recipe.run, rerank=c.rerank))
     model = load_model(best_model(run))
-    results = measure_sets(model, recipe.sets(c.split), recipe, pick_device("auto"), None, True, print)
+    with contextlib.redirect_stdout(sys.stderr):  # the results have stdout for themselves
+        results = measure_sets(model, recipe.sets(c.split), recipe, pick_device("auto"), None, True, print)
     return [plain(result) for result in results]
 
 # %% ../nbs/07_main.ipynb #840ac48b
