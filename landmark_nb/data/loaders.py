@@ -186,8 +186,11 @@ def stand_ins(
     r: np.random.Generator,
     tries: int = 20,
 ) -> Iterator[int]:
-    "A row, and then others that may take its place, drawn by chance."
+    "A row, and then others that may take its place, drawn by chance; where there are few, each of them once."
     yield row
+    if n <= tries:
+        yield from (int(other) for other in r.permutation(n) if other != row)
+        return
     for _ in range(tries - 1):
         yield int(r.integers(n))
 
@@ -226,7 +229,7 @@ class ImageBatches(ImageFiles):
         self.group = group
 
     def read_or_replace(self, step: int, row: int) -> tuple:  # row, image, and (row, why) of what failed
-        "A row's image, or another's if it cannot be decoded. Raises `BadImage` after twenty failures."
+        "A row's image, or another's if it cannot be decoded. Raises `BadImage` where twenty, or all, cannot."
         r = rng(self.seed, 4, step, row)  # by step and image: no worker's share decides what another gets
         rows = stand_ins(row, len(self.labels), r)
         taken, failed = read_first(rows, 1, lambda i: recompress(self.read(i), self.jpeg, r))
