@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'FrozenStages', 'Backbone', 'make_neck', 'check_token', 'Embedder', 'fingerprint',
-           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'read_model',
-           'new_name', 'load_model']
+           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches',
+           'read_model', 'new_name', 'load_model']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import hashlib
 import json
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +24,13 @@ from ..config import Chosen, Config, choose, from_flat, knob, to_flat
 from ..core import check_fields, has_kind, open_tensors, parse_json, save_tensors, shapes_in
 from .aggregate import AGGREGATIONS, make_aggregation
 from landmark_nb.models.trunk import (
+    bare_trunk,
     build_trunk,
+    check_trunk_name,
     feature_map,
     freeze_stages,
     is_about_size,
+    patch_side,
     plain_name,
     prefix_tokens,
     resize_trunk,
@@ -295,6 +299,22 @@ def check_shapes(path, own: dict[str, list[int]], got: dict[str, list[int]]):
             text = f"its tensor {name!r} is {have or 'missing'}, its settings make it {want or 'none'}"
             raise ValueError(f"{path}: {text}; it is not whole, or not what it says")
 
+# %% ../../nbs/models/05_embed.ipynb #eef85d53
+def whole_patches(path, cfg: ModelConfig) -> ModelConfig:
+    "Settings for the size that a model's patches cover; a warning where it was built for another one."
+    if not cfg.input_size:
+        return cfg
+    check_trunk_name(cfg.trunk)
+    with torch.device("meta"):
+        step = patch_side(bare_trunk(cfg.trunk))
+    lost = cfg.input_size % step
+    if not lost or cfg.input_size < step:
+        return cfg
+    seen = cfg.input_size - lost
+    text = f"was built for {cfg.input_size} pixels, of which its patches of {step} see {seen}"
+    warnings.warn(f"{path}: {text}; it is read as a model for {seen}", stacklevel=2)
+    return replace(cfg, input_size=seen)
+
 # %% ../../nbs/models/05_embed.ipynb #71aff8aa
 def read_model(
     path: str | Path,  # a file that `save_model` wrote
@@ -305,7 +325,7 @@ def read_model(
     not those of its settings.
     """
     with open_tensors(path) as f:
-        cfg = settings_of(path, *read_header(path, f.metadata() or {}))
+        cfg = whole_patches(path, settings_of(path, *read_header(path, f.metadata() or {})))
         names = {name: new_name(name) for name in f.keys()}
         if own := shapes_of(path, cfg):
             check_shapes(path, own, {names[k]: shape for k, shape in shapes_in(f).items()})

@@ -134,8 +134,11 @@ def same_family(name: str) -> list[str]:
 
 def beside(name: str) -> str:
     "What to take instead, for messages: the most alike trunk that can be built."
+    import timm
+
+    family = same_family(name)[:5] if timm.is_model(name) else []
     with torch.device("meta"):
-        for near in same_family(name)[:5]:
+        for near in family:
             with contextlib.suppress(Exception):
                 create(near)
                 return f"; a near one that can: trunk={near}"
