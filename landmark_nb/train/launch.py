@@ -28,7 +28,7 @@ from pathlib import Path
 
 from ..core import atomic_write, read_json, remove
 from ..processes import STOP_FILE, Stopped, at_sigterm, die_with, heed_only, out_of_reach
-from .workers import stay_on_this_machine, store_at
+from .workers import address_towards, stay_on_this_machine, store_at
 
 # %% ../../nbs/train/06_launch.ipynb #b8e7ce61
 LASTING = {k.__name__: k for k in (ValueError, TypeError, KeyError, FloatingPointError, OSError)}
@@ -82,8 +82,11 @@ def forget_failure(folder: Path):
 # %% ../../nbs/train/06_launch.ipynb #b4b33e50
 @contextlib.contextmanager
 def lasting_failures(folder: Path):
-    "Write down a failure that a restart cannot mend; after a restart, raise it again at once."
+    "Write down a failure of a launched worker that a restart cannot mend; after a restart, raise it at once."
     run = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    if not run:  # nobody has launched this process, and nobody asks
+        yield
+        return
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0:
         raise_failure(folder, run)
     try:
@@ -156,11 +159,7 @@ BACKEND = "landmark-bound"  # our name for PyTorch's rendezvous on one address a
 
 def own_address(rendezvous: str) -> str:
     "The address by which this machine reaches the rendezvous: the one that its own sockets shall have."
-    host, port = parse_rendezvous(rendezvous)
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind) as s:
-        s.connect(address)  # sends nothing
-        return s.getsockname()[0]
+    return address_towards(*parse_rendezvous(rendezvous))
 
 
 def bound_rendezvous(params):
@@ -302,7 +301,7 @@ def not_met(e: Exception, rendezvous: str, nodes: int, join_minutes: float) -> C
     "What is said where machines did not meet."
     return ConnectionError(
         f"rendezvous={rendezvous or 'on this machine'}: {nodes} machines did not meet within "
-        f"{join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, "
+        f"{join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, do the machines' clocks agree, "
         "and does every machine run this with the same nodes and rendezvous?"
     )
 
