@@ -301,8 +301,8 @@ def not_met(e: Exception, rendezvous: str, nodes: int, join_minutes: float) -> C
     "What is said where machines did not meet."
     return ConnectionError(
         f"rendezvous={rendezvous or 'on this machine'}: {nodes} machines did not meet within "
-        f"{join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, do the machines' clocks agree, "
-        "and does every machine run this with the same nodes and rendezvous?"
+        f"{join_minutes:g} minutes ({type(e).__name__}: {e}). Is the host reachable from here, "
+        "do the machines' clocks agree, and does every machine run this with the same nodes and rendezvous?"
     )
 
 # %% ../../nbs/train/06_launch.ipynb #a6c69b5c
