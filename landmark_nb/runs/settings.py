@@ -121,16 +121,22 @@ def count_loaders(wanted: int | None, local_world: int) -> int:
     return max(0, min(8, threads_of(local_world) - 1)) if wanted is None else wanted
 
 # %% ../../nbs/runs/00_settings.ipynb #954fa2bc
-def check_folder(data: str, drawn: dict):
+def check_folder(
+    data: str,
+    drawn: dict,  # name -> settings of what is drawn
+    name: str = "data",  # of the parameter, for the message
+):
     "Raise `ValueError` for data that is no folder and no name of something drawn."
     if data in drawn or Path(data).is_dir():
         return
-    text = f"no such folder (looked from {Path.cwd()}), and no drawn data (those are {', '.join(drawn)})"
+    text = f"no such folder (looked from {Path.cwd()})"
+    if drawn:
+        text += f", and no drawn data (those are {', '.join(drawn)})"
     if data.startswith("~") and Path(data).expanduser().is_dir():
         text += f"; write ~ out: {Path(data).expanduser()}"
     if data.isdigit():
-        text += "; a name of digits arrives as a number and may have lost some: write -r data NAME"
-    raise ValueError(f"parameter data={data!r}: {text}")
+        text += f"; a name of digits arrives as a number and may have lost some: write -r {name} NAME"
+    raise ValueError(f"parameter {name}={data!r}: {text}")
 
 # %% ../../nbs/runs/00_settings.ipynb #efc8f023
 def data_name(
