@@ -129,9 +129,8 @@ def check_folder(
     "Raise `ValueError` for data that is no folder and no name of something drawn."
     if data in drawn or Path(data).is_dir():
         return
-    text = f"no such folder (looked from {Path.cwd()})"
-    if drawn:
-        text += f", and no drawn data (those are {', '.join(drawn)})"
+    text = f"no such folder, and no drawn data (those are {', '.join(drawn)})" if drawn else "no such folder"
+    text += f"; looked from {Path.cwd()}"
     if data.startswith("~") and Path(data).expanduser().is_dir():
         text += f"; write ~ out: {Path(data).expanduser()}"
     if data.isdigit():
