@@ -27,6 +27,7 @@ import sys
 import tempfile
 import types
 import typing
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -515,10 +516,15 @@ def csv_form(
     "How a csv file is written. Raises as `open_file` does."
     with open_file(path) as f:
         start = f.read(1 << 16)
+    if start.startswith(b"\x1f\x8b"):  # gzip, which polars unpacks
+        start = zlib.decompressobj(47).decompress(start, 1 << 16)
     wide = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    header = start.decode("utf-16" if wide else "utf-8", "ignore").split("\n")[0]
-    separator = next((s for s in ",;\t" if s in header), ",")
-    return dict(encoding="utf-16" if wide else "utf8", separator=separator)
+    lines = start.decode("utf-16" if wide else "utf-8-sig", "ignore").split("\n")
+    form = dict(encoding="utf-16" if wide else "utf8")
+    if lines[0].lower().startswith("sep="):  # what Excel takes for an order
+        return form | dict(separator=lines[0].strip()[4:5] or ",", skip_rows=1)
+    header = re.sub('"[^"]*"', "", lines[0])
+    return form | dict(separator=next((s for s in ",;\t" if s in header), ","))
 
 # %% ../nbs/00_core.ipynb #fd5ab85d
 def load_csv(path, **more):
@@ -580,13 +586,16 @@ def read_csv(
     form = csv_form(path)
     names = load_csv(path, n_rows=0, **form).columns
     columns = [name.removeprefix("\ufeff").strip() for name in names]
+    if twice := [c for c in dict.fromkeys(needed) if columns.count(c) > 1 or f"{c}_duplicated_0" in columns]:
+        raise ValueError(f"{path}: the column {twice[0]!r} is there twice; rename one")
     wanted = needed_columns(path, columns, needed)
     table = load_csv(path, columns=wanted if only else None, **form)
-    table = table.rename(dict(zip(names, columns)), strict=False)
+    table = table.rename({n: c for n, c in zip(names, columns) if columns.count(c) == 1}, strict=False)
     blank = blank_rows(table)
     if only and blank.any():  # or does it have something in another column?
         blank = blank_rows(load_csv(path, **form))
-    table = table.with_row_index(FILE_ROW, 2).filter(~blank)
+    first = 2 + form.get("skip_rows", 0)
+    table = table.drop(FILE_ROW, strict=False).with_row_index(FILE_ROW, first).filter(~blank)
     if not len(table):
         raise ValueError(f"{path}: has a header and no rows")
     if names != columns and any(name.startswith(" ") for name in names):  # spaces after each comma

@@ -30,7 +30,21 @@ from .core import open_file
 # %% ../nbs/02_images.ipynb #0e2ba2dd
 HEIC = importlib.util.find_spec("pillow_heif") is not None  # the extra `heic`
 HEIC_ENDINGS = (".heic", ".heif", ".hif")
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".pjpeg",
+    ".mpo",
+    ".jps",
+    ".png",
+    ".apng",
+    ".webp",
+    ".bmp",
+    ".dib",
+)
+EXTENSIONS += (".tif", ".tiff", ".gif", ".avif")
 EXTENSIONS += HEIC_ENDINGS if HEIC else ()
 STARTS = dict(  # of a file; Pillow's modules and classes are named after the keys
     Jpeg=rb"\xff\xd8\xff",

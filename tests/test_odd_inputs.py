@@ -1,5 +1,6 @@
 "Inputs as people have them, row by row: what each gives, or what is said of it."
 
+import gzip
 import math
 import os
 from pathlib import Path
@@ -11,11 +12,17 @@ from PIL import Image
 
 from landmark_nb.config import coerce
 from landmark_nb.core import FILE_ROW, read_csv
-from landmark_nb.data.layouts.tables import choose_zones, project, read_latlon_csv
+from landmark_nb.data.layouts.tables import (
+    TablesConfig,
+    TablesLayout,
+    choose_zones,
+    project,
+    read_latlon_csv,
+)
 from landmark_nb.data.manifest import LeftOut, Manifest, list_images
 from landmark_nb.data.names import FEW, NO_HEADING, NO_NUMBER, NO_PLACE, OK, join_names, parse_names
 from landmark_nb.data.partition import assign, assign_folder
-from landmark_nb.data.positives import frame_numbers, positives_by_radius
+from landmark_nb.data.positives import frame_numbers, positives_by_radius, positives_from_csv
 from landmark_nb.data.streams import check_listed
 from landmark_nb.images import BadImage, read_image
 
@@ -68,6 +75,15 @@ TABLES = {  # text of a csv -> (image, latitude, longitude) of each row, rounded
     "image,lat,lon\n/a.jpg,45,7\n": (ValueError, "must be a path below the root"),
     "image,lat,lon\n../a.jpg,45,7\n": (ValueError, "without '..'"),
     "image,lat,lon\na.jpg,45,7\na.jpg,45,7\n": (ValueError, "stands in the list twice"),
+    "sep=;\nimage;lat;lon\na.jpg;45;7\n": [("a.jpg", 45, 7)],
+    "sep=,\nimage,lat,lon\na.jpg,45,7\n": [("a.jpg", 45, 7)],
+    'image;lat;lon;"note, free"\na.jpg;45;7;x\n': [("a.jpg", 45, 7)],
+    "image,lat,lon,lat\na.jpg,45,7,8\n": (ValueError, "the column 'lat' is there twice"),
+    "image,lat,lon, lat\na.jpg,45,7,8\n": (ValueError, "the column 'lat' is there twice"),
+    "image,lat,lon, , \na.jpg,45,7,,\n": [("a.jpg", 45, 7)],
+    "image,lat,lon,#row\na.jpg,45,7,8\n": [("a.jpg", 45, 7)],
+    "image,lat,lon\n./a.jpg,45,7\n": (ValueError, "without '..', './' or '//'"),
+    "image,lat,lon\nx//a.jpg,45,7\n": (ValueError, "without '..', './' or '//'"),
     "image,lat\na.jpg,45\n": (ValueError, "no column 'lon'; the columns are 'image', 'lat'"),
     "Image,Lat,Lon\na.jpg,45,7\n": (ValueError, "no column 'image', 'lat', 'lon'"),
     "image,lat,lon\n": (ValueError, "has a header and no rows"),
@@ -116,6 +132,12 @@ HEADINGS = {  # a heading as it stands in a table -> degrees, nan where unknown;
     "-": math.nan,
     "-1": math.nan,
     "-1.0": math.nan,
+    "-999": math.nan,
+    "9999": math.nan,
+    "65535": math.nan,
+    "#N/A": math.nan,
+    "unknown": math.nan,
+    "400": 400,
     "NE": (ValueError, "1 rows have a 'heading' that is no number"),
     "12°": (ValueError, "such as row 2 ('12°')"),
     "inf": (ValueError, "('inf')"),
@@ -231,6 +253,9 @@ NAMES = {  # -> east, north, heading, zone, state
     "@5@6@33@n@@@@@30@@@@@@.jpg": (5, 6, 30, 33, OK),
     "@5@6@33@@@@@@30@@@@@@.jpg": (5, 6, 30, 33, OK),
     "@5@6@ 07 @X@@@@@30@@@@@@.jpg": (5, 6, 30, 7, OK),
+    "@5@6@33U@@@@@@30@@@@@@.jpg": (5, 6, 30, 33, OK),
+    "@5@6@56H@@@@@@30@@@@@@.jpg": (5, 6, 30, -56, OK),
+    "@5@6@10s@S@@@@@30@@@@@@.jpg": (5, 6, 30, 10, OK),
     "@5@6@0@S@@@@@30@@@@@@.jpg": (5, 6, 30, 0, OK),
     "@5@6@61@S@@@@@30@@@@@@.jpg": (5, 6, 30, 0, OK),
     "@5@6@ten@S@@@@@30@@@@@@.jpg": (5, 6, 30, 0, OK),
@@ -243,6 +268,10 @@ NAMES = {  # -> east, north, heading, zone, state
     "@5@6@10@S@@@@@-1e0@@@@@@.jpg": (5, 6, NAN, 10, NO_HEADING),
     "@5@6@10@S@@@@@nan@@@@@@.jpg": (5, 6, NAN, 10, NO_HEADING),
     "@5@6@10@S@@@@@-1.5@@@@@@.jpg": (5, 6, -1.5, 10, OK),
+    "@5@6@10@S@@@@@-999@@@@@@.jpg": (5, 6, NAN, 10, NO_HEADING),
+    "@5@6@10@S@@@@@9.999e3@@@@@@.jpg": (5, 6, NAN, 10, NO_HEADING),
+    "@5@6@10@S@@@@@65535@@@@@@.jpg": (5, 6, NAN, 10, NO_HEADING),
+    "@5@6@10@S@@@@@400@@@@@@.jpg": (5, 6, 400, 10, OK),
     "@5@6@10@S@@@@@359@@@@@@.jpg": (5, 6, 359, 10, OK),
     "@5@6@10@S@@@@@360@@@@@@.jpg": (5, 6, 360, 10, OK),
     "@5e0@6@10@S@@@@@3e1@@@@@@.jpg": (5, 6, 30, 10, OK),
@@ -326,8 +355,17 @@ FILES = {  # a file -> whether it is a photograph, or why it is left out (None: 
     "a.jpg.jpg": True,
     "thumbs/a.jpg": True,
     "a.txt": None,
-    "a": None,
-    "jpg": None,
+    "a": "other files",
+    "jpg": "other files",
+    "a.jpg?w=640": "other files",
+    "a.JPG(1)": "other files",
+    "a.jpg_original": "other files",
+    "a.jpg.part": "other files",
+    "a.mpo": True,
+    "a.dib": True,
+    "a.csv": None,
+    "a.insv": "videos",
+    "a.gpr": "raw files of cameras",
     ".DS_Store": None,
     "Thumbs.db": None,
     "a.NEF": "raw files of cameras",
@@ -335,7 +373,7 @@ FILES = {  # a file -> whether it is a photograph, or why it is left out (None: 
     "a.MOV": "videos",
     "a.mp4": "videos",
     "a.jxl": "images of kinds that are not read",
-    "a.pdf": "images of kinds that are not read",
+    "a.pdf": None,
     "._a.jpg": "hidden files",
     ".thumbnails/a.jpg": "hidden folders",
     ".git/a.jpg": "hidden folders",
@@ -367,6 +405,8 @@ LINKS = {  # links (name -> what it leads to, below the folder above) -> photogr
     ("photos/up", "."): ["up/disk/a.jpg", "up/disk/b.jpg"],
     ("photos/c.jpg", "disk/a.jpg"): ["c.jpg"],
     ("photos/dead", "nowhere"): [],
+    ("photos/itself", "photos/itself"): [],
+    ("photos/itself.jpg", "photos/itself.jpg"): ["itself.jpg"],
 }
 
 
@@ -382,11 +422,11 @@ def test_links(tmp_path, link):
 LISTS = {  # a line of the list beside a folder that holds a/1.jpg -> what is said, or nothing
     "a/1.jpg": None,
     "a/1.jpg\r": None,
-    "\ufeffa/1.jpg": "the list has a byte order mark",
-    "a/1.jpg ": "the list has spaces around the names",
-    "a\\1.jpg": "the list has backslashes for slashes",
-    "train/a/1.jpg": "the list has the folder's own name in front",
-    "/data/x/train/a/1.jpg": "the list has more folders in front",
+    "\ufeffa/1.jpg": "it has a byte order mark",
+    "a/1.jpg ": "it has spaces around the names",
+    "a\\1.jpg": "it has backslashes for slashes",
+    "train/a/1.jpg": "it has the folder's own name in front",
+    "/data/x/train/a/1.jpg": "it has more folders in front",
     "a/2.jpg": "such as 'a/2.jpg'",
     "A/1.jpg": "1 of 1 names that were looked up are no files",
 }
@@ -508,3 +548,37 @@ def test_names_that_are_not_utf8(tmp_path):
     left_out = LeftOut()
     assert list(list_images(Path(tmp_path), True, left_out)) == []
     assert list(left_out.counts) == ["names that are not UTF-8"]
+
+
+@pytest.mark.parametrize("zone", [0, 61, -33, -1])
+def test_zones_that_are_none(tmp_path, zone):
+    (tmp_path / "a.csv").write_text("image,lat,lon\na.jpg,45,7\n")
+    with pytest.raises(ValueError, match="must be a number from 1 to 60"):
+        read_latlon_csv(tmp_path / "a.csv", zone=zone)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(FileNotFoundError, match="is a file, not a folder"):
+        list(list_images(tmp_path / "a.jpg"))
+
+
+def test_packed_tables(tmp_path):
+    (tmp_path / "a.csv").write_bytes(gzip.compress(b"image;lat;lon\na.jpg;45,5;7\n"))
+    assert len(read_latlon_csv(tmp_path / "a.csv")) == 1
+
+
+def test_a_positive_that_is_named_twice_counts_once(tmp_path):
+    photos = Manifest("photos", pl.DataFrame(dict(id=["a.jpg", "b.jpg"])))
+    (tmp_path / "a.csv").write_text("query,ref_positives\na.jpg,b.jpg b.jpg\nb.jpg,\n")
+    assert [p.tolist() for p in positives_from_csv(tmp_path / "a.csv", photos, photos)] == [[1], []]
+
+
+def test_photographs_that_a_table_names_are_there(tmp_path):
+    layout = TablesLayout(tmp_path, 25.0, False, TablesConfig())
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img/a.jpg").touch()
+    for name, words in (("img/a.jpg", None), ("img\\a.jpg", "backslashes"), ("img/b.jpg", "are no files")):
+        (tmp_path / "train.csv").write_text(f"image,lat,lon,heading\n{name},45,7,10\n")
+        expected = words and (ValueError, words)
+        check(lambda: layout.photographs() and None, expected)

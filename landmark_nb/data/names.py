@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OK', 'FEW', 'NO_NUMBER', 'NO_PLACE', 'NO_HEADING', 'EAST', 'NORTH', 'ZONE', 'LETTER', 'HEADING', 'UNKNOWN_HEADING',
-           'zone_by_python', 'by_float', 'state_of', 'parse_names', 'join_names', 'cell_keys']
+           'LEAST_HEADING', 'MOST_HEADING', 'zone_by_python', 'by_float', 'state_of', 'parse_names', 'join_names',
+           'cell_keys']
 
 # %% ../../nbs/data/00_names.ipynb #0da5b208
 import numpy as np
@@ -79,24 +80,32 @@ def _zone(
     "The zone in a name."
     if k < ZONE + 1:
         return 0.0
-    number, plain = _number(data, at[ZONE] + 1, at[ZONE + 1])
+    end = at[ZONE + 1]
+    letter = data[at[LETTER] + 1] & 0xDF if k > LETTER and at[LETTER + 1] > at[LETTER] + 1 else 0
+    last = data[end - 1] & 0xDF
+    if 65 <= last <= 90:  # 33U in one field
+        end, letter = end - 1, last
+    number, plain = _number(data, at[ZONE] + 1, end)
     if not plain or not 1 <= number <= 60 or number != np.floor(number):
         return 0.0
-    letter = data[at[LETTER] + 1] & 0xDF if k > LETTER and at[LETTER + 1] > at[LETTER] + 1 else 0
     return -number if 67 <= letter <= 77 else number  # C to M, small or large
 
 # %% ../../nbs/data/00_names.ipynb #10a8302b
 UNKNOWN_HEADING = -1.0  # as people write it; 359 degrees would be its meaning
+LEAST_HEADING, MOST_HEADING = -360.0, 720.0  # degrees; -999, 9999 and 65535 are words for unknown, too
 
 
 def zone_by_python(
     parts: list[bytes],  # a name's fields
 ) -> float:
     "As `_zone`, for names that the compiled code leaves to Python."
-    text = parts[ZONE].strip() if len(parts) > ZONE + 1 else b""
+    text = parts[ZONE] if len(parts) > ZONE + 1 else b""
+    letter = parts[LETTER][:1].upper() if len(parts) > LETTER + 1 else b""
+    if text[-1:].isalpha():  # 33U in one field
+        text, letter = text[:-1], text[-1:].upper()
+    text = text.strip()
     if not text.isdigit() or not 1 <= int(text) <= 60:
         return 0.0
-    letter = parts[LETTER][:1].upper() if len(parts) > LETTER + 1 else b""
     return float(-int(text) if b"C" <= letter <= b"M" else int(text))
 
 # %% ../../nbs/data/00_names.ipynb #50217f1c
@@ -121,7 +130,7 @@ def _line(
     heading, plain_heading = np.nan, True
     if k >= HEADING:
         heading, plain_heading = _number(data, at[HEADING] + 1, at[HEADING + 1] if k > HEADING else end)
-        if heading == UNKNOWN_HEADING:
+        if heading == UNKNOWN_HEADING or heading < LEAST_HEADING or heading > MOST_HEADING:
             heading = np.nan
     if not (plain_east and plain_north and plain_heading):
         return NO_NUMBER
@@ -189,7 +198,8 @@ def by_float(
     parts = name.split(b"@")
     texts = [parts[k] if k < len(parts) else b"" for k in (EAST, NORTH, HEADING)]
     east, north, heading = (float(text) if text.strip() else np.nan for text in texts)
-    heading = np.nan if heading == UNKNOWN_HEADING else heading
+    known = heading != UNKNOWN_HEADING and (LEAST_HEADING <= heading <= MOST_HEADING or np.isinf(heading))
+    heading = heading if known else np.nan
     return [east, north, heading, zone_by_python(parts)]
 
 # %% ../../nbs/data/00_names.ipynb #c2477d95
@@ -209,7 +219,8 @@ def parse_names(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # int64 [n + 1], float64 [n, 4], int8 [n]
     """Where each line begins, its place (east, north, heading, zone), and its state.
 
-    A zone is 1 to 60, negative in the south, 0 where the name has none; a heading of -1 is unknown.
+    A zone is 1 to 60, negative in the south, 0 where the name has none; a heading of -1, or far from
+    a circle (-999, 9999), is unknown.
 
     A row that neither the compiled code nor `float` can read, or whose heading is infinite, is `NO_NUMBER`.
     Releases the interpreter while it reads.

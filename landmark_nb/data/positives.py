@@ -155,7 +155,7 @@ def rows_named(
 ) -> np.ndarray:  # int64, ascending
     "Rows of the names in a text. Raises `KeyError` with a name that is not known."
     names = [text] if text in row_of else (text or "").split()
-    return np.array(sorted(row_of[name] for name in names), np.int64)
+    return np.array(sorted({row_of[name] for name in names}), np.int64)
 
 # %% ../../nbs/data/02_positives.ipynb #abbf1142
 def positives_from_csv(

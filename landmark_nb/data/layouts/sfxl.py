@@ -50,11 +50,11 @@ def check_below(
     names: pl.Series,  # text
 ):
     "Raise `ValueError` for a path that leaves its folder."
-    outside = names.filter(names.str.contains(r"^/|(^|/)\.\.(/|$)"))
+    outside = names.filter(names.str.contains(r"^/|//|(^|/)\.\.?(/|$)"))
     if len(outside):
         raise ValueError(
             f"{printable(folder)}: its list names {outside[0]!r};"
-            " must be paths below the folder, without '..'"
+            " must be paths below the folder, without '..', './' or '//'"
         )
 
 # %% ../../../nbs/data/layouts/02_sfxl.ipynb #0e2b5f1e

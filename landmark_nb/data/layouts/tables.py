@@ -18,8 +18,9 @@ import polars as pl
 from ...config import Config, knob
 from ...core import file_row, read_csv
 from .base import LAYOUTS, PlaceLayout
-from ..manifest import Manifest
+from ..manifest import Manifest, say_once
 from ..positives import PlaceSet
+from ..streams import check_there
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #f128e2f3
 def check_paths(
@@ -30,12 +31,12 @@ def check_paths(
     "Raise `ValueError` for an image that is empty, or no path below the root."
     for i, name in enumerate(table[column]):
         inside = name is not None and name.strip() and not os.path.isabs(name)
-        if not inside or ".." in Path(name).parts:
-            wrong = f"names the image {name!r}; must be a path below the root, without '..'"
+        if not inside or ".." in Path(name).parts or os.path.normpath(name) != name:
+            wrong = f"names the image {name!r}; must be a path below the root, without '..', './' or '//'"
             raise ValueError(f"{path}: row {file_row(table, i)} {wrong}")
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #f15bbb4b
-NOTHING = ("", "nan", "none", "null", "na", "n/a", "-")  # words for a number that is not known
+NOTHING = "|nan|none|null|na|n/a|#n/a|<na>|-|?|unknown".split("|")  # words for a number that is not known
 
 
 def numbers_in(
@@ -112,6 +113,8 @@ def choose_zones(
     zone: int | None = None,  # 1..60, for all rows
 ) -> np.ndarray:  # int8 [n]: 1..60, negative in the south
     "The zone that each row is projected into: one for all rows where they lie close enough, else their own."
+    if zone is not None and not 1 <= zone <= 60:
+        raise ValueError(f"zone={zone}: must be a number from 1 to 60; whether it is north or south is seen")
     own = utm_zones(lat, lon)
     chosen = most_common(np.abs(own)) if zone is None else zone
     away = np.abs((np.asarray(lon) - middle(chosen) + 180) % 360 - 180)
@@ -187,7 +190,10 @@ def read_degrees(
     lon: str,  # column of degrees east
 ) -> tuple[np.ndarray, np.ndarray]:  # float64 [n], float64 [n]
     "Latitudes and longitudes. Raises `ValueError` as `read_floats` does."
-    return read_floats(path, table, lat, -80, 84), read_floats(path, table, lon, -180, 180)
+    north, east = read_floats(path, table, lat, -80, 84), read_floats(path, table, lon, -180, 180)
+    if nowhere := int(((north == 0) & (east == 0)).sum()):
+        say_once(f"{path}: {nowhere} of {len(table)} rows lie at 0, 0, as where a camera had no GPS")
+    return north, east
 
 
 def placed_manifest(
@@ -200,13 +206,14 @@ def placed_manifest(
     zones: np.ndarray,  # int [n]
 ) -> Manifest:
     "A manifest from a table's columns."
-    from landmark_nb.data.names import UNKNOWN_HEADING
+    from landmark_nb.data.names import LEAST_HEADING, MOST_HEADING, UNKNOWN_HEADING
 
     east, north = project(*degrees, zones).T
     columns = dict(id=table[image], east=east, north=north, zone=zones)
     if heading is not None:
         ways = read_floats(path, table, heading, -1e9, 1e9, may_lack=True)
-        columns["heading"] = np.where(ways == UNKNOWN_HEADING, np.nan, ways)
+        known = (ways != UNKNOWN_HEADING) & (ways >= LEAST_HEADING) & (ways <= MOST_HEADING)
+        columns["heading"] = np.where(known, ways, np.nan)
     manifest = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
     return Manifest(Path(root or Path(path).parent), manifest)
 
@@ -299,6 +306,7 @@ class TablesLayout(PlaceLayout):
         s = self.settings
         table = read_csv(file, [s.image, s.lat, s.lon])
         check_paths(file, table, s.image)
+        check_there(file, self.root, table[s.image].to_list())
         degrees = read_degrees(file, table, s.lat, s.lon)
         return placed_manifest(file, self.root, table, s.image, None, degrees, zones)
 
@@ -312,8 +320,10 @@ class TablesLayout(PlaceLayout):
         "See `PlaceLayout`."
         if not (self.root / "train.csv").is_file():
             raise ValueError(f"{self.root}: {self.missing('train')}")
-        s = self.settings
-        return read_latlon_csv(self.root / "train.csv", self.root, s.image, s.lat, s.lon, s.heading, s.zone)
+        s, file = self.settings, self.root / "train.csv"
+        m = read_latlon_csv(file, self.root, s.image, s.lat, s.lon, s.heading, s.zone)
+        check_there(file, self.root, m.ids.to_list())
+        return m
 
     def sets(self, split: str) -> list[PlaceSet]:
         "See `Layout`. A set for each table whose name begins with the split and `queries`."
