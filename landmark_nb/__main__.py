@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'search', 'found_rows', 'EvaluateConfig', 'evaluate',
            'measure_run', 'DoctorConfig', 'examine', 'PlaceConfig', 'place', 'report', 'add_command', 'pairs_on_line',
-           'parser', 'nothing_to_save', 'train_till_stopped', 'main']
+           'parser', 'nothing_to_save', 'train_till_stopped', 'main', 'is_ours', 'command_line']
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,7 +170,8 @@ def measure_run(run: str, c: EvaluateConfig) -> list[dict]:
 
     recipe = recipe_of(config_of(run))
     if not hasattr(recipe, "sets"):
-        text = f"is a run of the recipe {recipe.recipe}; nbs/runs/challenge.ipynb evaluates it"
+        text = f"is a run of the recipe {recipe.recipe}, and what is measured here are sets of places"
+        text += " (nbs/runs/challenge.ipynb evaluates landmark models)"
         raise ValueError(f"{run}: {text}")
     more = dict(data=c.data) if c.data else {}
     recipe = from_flat(recipe, more | dict(index=c.index))
@@ -223,8 +225,10 @@ def place(folder: str, out: str, settings: dict):
     print(place_groups(folder, out, groups, *cells, skip=c.skip_bad_names, shard_mb=c.shard_mb))
 
 # %% ../nbs/07_main.ipynb #ae4723e3
-def report(run: str):
+def report(run: str, settings: dict):
     "Write a finished run's report anew; what is measured is read from the descriptors that it keeps."
+    if settings:
+        raise ValueError(f"report has no settings, and {', '.join(settings)} were given; a run keeps its own")
     from landmark_nb.experiments import run as go_on  # which knows all recipes
     from landmark_nb.runs.recipe import recipe_of
 
@@ -322,8 +326,38 @@ def main(argv: list[str] | None = None):
     elif line.command == "doctor":
         examine(line.folder, settings)
     else:
-        report(line.run)
+        report(line.run, settings)
+
+# %% ../nbs/07_main.ipynb #a346d563
+def is_ours(e: BaseException) -> bool:
+    "Whether an error was raised by this package, or is about a file: then its message says all."
+    *_, (frame, _) = traceback.walk_tb(e.__traceback__)
+    own = Path(__file__).parent
+    return isinstance(e, OSError) or own in Path(frame.f_code.co_filename).parents
+
+
+def command_line():
+    """`main`, with errors as a line instead of a traceback.
+
+    `LANDMARK_NB_TRACEBACK=1` in the environment shows where they come from.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(
+            "stopped by Ctrl-C; a run goes on from its last checkpoint by the same command", file=sys.stderr
+        )
+        sys.exit(130)
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as e:
+        told = {"LANDMARK_NB_TRACEBACK", "TORCHELASTIC_RUN_ID"} & os.environ.keys()
+        if told or not is_ours(e):
+            raise
+        print(f"{type(e).__name__}: {e}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__" and "get_ipython" not in globals():
-    main()
+    command_line()

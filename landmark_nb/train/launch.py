@@ -341,6 +341,7 @@ def launch(
     Raises what a worker raised, `ConnectionError` where machines do not meet, `RuntimeError` when the
     restarts are used up, `Stopped` when this process was sent SIGTERM and the workers have saved.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
@@ -359,6 +360,8 @@ def launch(
         try:
             with at_sigterm(stop.touch):
                 elastic_launch(config, worker)(os.getpid(), private, nodes == 1, entry, folder, *args)
+        except SignalException as e:  # Ctrl-C, or a terminal that was closed
+            raise KeyboardInterrupt from e
         except RendezvousError as e:
             raise not_met(e, rendezvous, nodes, join_minutes) from e
         except ChildFailedError as e:

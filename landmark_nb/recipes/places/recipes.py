@@ -33,7 +33,13 @@ from landmark_nb.recipes.places.data import (
     read_places,
 )
 from .measure import measure, plain
-from .report import place_cards, place_figures, place_sections, with_others
+from landmark_nb.recipes.places.report import (
+    other_runs,
+    place_cards,
+    place_figures,
+    place_sections,
+    with_others,
+)
 from ...runs.folder import RunFolder, unreadable
 from ...runs.recipe import RECIPES, Report, steps_card
 from landmark_nb.runs.settings import (
@@ -185,7 +191,8 @@ class CheckedPlaces(PlaceSettings):
         check_pairs(self.optim, self.data.images_per_class, self.batch)
 
     def check_model(self) -> None:
-        "Raise `ValueError` for an image size that the trunk does not take."
+        "Raise `ValueError` for an image size that the trunk does not take, or a wrong run beside this one."
+        other_runs(self.run.beside)
         check_size(self.model, self.data.image_size)
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #4406e99a
