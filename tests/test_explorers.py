@@ -152,9 +152,10 @@ def test_knobs(opened):
 
     assert x.locator(".lm-gained select option").count() > 0
     x.locator(".lm-gained select").select_option(index=0)
-    query = pictures.locator(".lm-found").get_attribute("data-query")
+    page.wait_for_timeout(1000)  # the pictures are drawn when Python has answered
     retrieval = page.locator(".lm-explorer").nth(1).locator(".lm-a .lm-found")
-    expect(retrieval).to_have_attribute("data-query", query)  # it follows
+    query = retrieval.get_attribute("data-query")
+    expect(pictures.locator(".lm-found")).to_have_attribute("data-query", query, timeout=15000)  # it follows
 
     code = x.locator(".lm-code pre")
     x.locator(".lm-code summary").click()

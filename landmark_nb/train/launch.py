@@ -7,7 +7,7 @@ __all__ = ['LASTING', 'FAILURE', 'EVERYWHERE', 'BACKEND', 'failure_file', 'lasti
            'forget_failure', 'lasting_failures', 'parse_rendezvous', 'answers', 'is_store', 'check_rendezvous',
            'own_address', 'bound_rendezvous', 'register_backend', 'trust_notice', 'variable_set', 'kernel_kept',
            'stop_file', 'worker', 'start_method', 'launch_config', 'not_met', 'worker_lost', 'prepare_rendezvous',
-           'launch']
+           'log_folder', 'check_stopped', 'launch']
 
 # %% ../../nbs/train/06_launch.ipynb #12767662
 import contextlib
@@ -325,6 +325,19 @@ def prepare_rendezvous(nodes: int, rendezvous: str):
     register_backend()
     print(trust_notice(rendezvous))
 
+# %% ../../nbs/train/06_launch.ipynb #882d5fb6
+def log_folder(folder: Path) -> Path:
+    "Where the workers of a run print to; it is made."
+    logs = Path(folder) / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return logs
+
+
+def check_stopped(stop: Path, folder: Path):
+    "Raise `Stopped` if a launcher, or another machine's, was asked to end."
+    if stop.exists():
+        raise Stopped(f"{folder}: the workers were asked to end; the same command goes on")
+
 # %% ../../nbs/train/06_launch.ipynb #0657420c
 def launch(
     entry: Callable,  # a function of an importable module: what each worker runs
@@ -341,16 +354,14 @@ def launch(
     Raises what a worker raised, `ConnectionError` where machines do not meet, `RuntimeError` when the
     restarts are used up, `Stopped` when this process was sent SIGTERM and the workers have saved.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.multiprocessing import SignalException, errors
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
     if nodes > 1:
         prepare_rendezvous(nodes, rendezvous)
-    logs = Path(folder) / "logs"
+    logs = log_folder(folder)
     run = uuid.uuid4().hex[:8] if nodes == 1 else f"landmark-{Path(folder).name}"
-    logs.mkdir(parents=True, exist_ok=True)
     method = start_method(entry.__module__)
     forget_failure(folder)
     with tempfile.TemporaryDirectory(prefix="landmark-") as private, kernel_kept():  # its mode is 0700
@@ -364,8 +375,7 @@ def launch(
             raise KeyboardInterrupt from e
         except RendezvousError as e:
             raise not_met(e, rendezvous, nodes, join_minutes) from e
-        except ChildFailedError as e:
+        except errors.ChildFailedError as e:
             raise_failure(folder, run)
             raise worker_lost(*e.get_first_failure(), restarts, logs) from e
-        if stop.exists():
-            raise Stopped(f"{folder}: the workers were asked to end; the same command goes on")
+        check_stopped(stop, folder)
