@@ -23,7 +23,7 @@ import polars as pl
 from ..core import note_progress, read_csv
 from .layouts.folder import find_split
 from .layouts.tables import read_latlon_csv
-from .manifest import LeftOut, Manifest, check_folder, list_images
+from .manifest import LeftOut, Manifest, check_is_folder, list_images
 from .names import FEW, NO_NUMBER, NO_PLACE, join_names, parse_names
 from .positives import positives_by_radius
 from .streams import check_listed, list_beside, wrong_with
@@ -157,7 +157,7 @@ def split_parts(root: Path, split: str) -> list[Part]:
 
 def find_parts(root: Path) -> tuple[str, list[Part]]:
     "(what the folder looks like, its parts). Raises `FileNotFoundError` for no folder."
-    check_folder(os.fspath(root))
+    check_is_folder(os.fspath(root))
     if is_landmarks(root):
         folders = [root / name for name in ("train", "index", "test") if (root / name).is_dir()]
         return LISTS_OF_LANDMARKS, [part_of_folder(f.name, f) for f in folders]
@@ -296,8 +296,7 @@ def check_twins(parts: list[Part]):
 # %% ../../nbs/data/11_checkup.ipynb #1b5e5ceb
 def database_of(part: Part, parts: list[Part]) -> Part | None:
     "The database in which the queries of a part are searched; None for a part that is none of queries."
-    stem, _, last = part.name.replace("_", "/").rpartition("/")
-    if not last.startswith("queries") and "queries" not in part.name:
+    if "queries" not in part.name:
         return None
     stem = part.name.split("queries")[0].rstrip("/_")
     names = [f"{stem}/database", f"{stem}/gallery", f"{stem}_database", "database", "gallery"]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'SYSTEM_FOLDERS', 'OTHER_KINDS', 'BESIDE', 'with_all_columns', 'check_ids', 'notes_of', 'Manifest',
-           'is_storable', 'LeftOut', 'why_left_out', 'is_image', 'is_folder', 'check_folder', 'entries_of',
+           'is_storable', 'LeftOut', 'why_left_out', 'is_image', 'is_folder', 'check_is_folder', 'entries_of',
            'folder_reason', 'check_storable', 'wanted_file', 'wanted_folder', 'say_once', 'list_images']
 
 # %% ../../nbs/data/01_manifest.ipynb #91d0fccc
@@ -215,7 +215,7 @@ def is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def check_folder(folder: str):
+def check_is_folder(folder: str):
     "Raise `FileNotFoundError` for what is no folder, `ValueError` for one that may not be read."
     if not os.path.isdir(folder):
         what = "is a file, not a folder" if os.path.exists(folder) else "no such folder"
@@ -309,7 +309,7 @@ def list_images(
     Raises `FileNotFoundError` for no folder, `ValueError` for a bad name.
     """
     folder, told = os.fspath(folder), LeftOut() if left_out is None else left_out
-    check_folder(folder)
+    check_is_folder(folder)
     status = os.stat(folder)
     waiting, seen = [""], {(status.st_dev, status.st_ino)}
     while waiting:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OK', 'FEW', 'NO_NUMBER', 'NO_PLACE', 'NO_HEADING', 'EAST', 'NORTH', 'ZONE', 'LETTER', 'HEADING', 'UNKNOWN_HEADING',
-           'LEAST_HEADING', 'MOST_HEADING', 'zone_by_python', 'by_float', 'state_of', 'parse_names', 'join_names',
-           'cell_keys']
+           'LEAST_HEADING', 'MOST_HEADING', 'is_unknown', 'zone_by_python', 'by_float', 'state_of', 'parse_names',
+           'join_names', 'cell_keys']
 
 # %% ../../nbs/data/00_names.ipynb #0da5b208
 import numpy as np
@@ -95,6 +95,14 @@ UNKNOWN_HEADING = -1.0  # as people write it; 359 degrees would be its meaning
 LEAST_HEADING, MOST_HEADING = -360.0, 720.0  # degrees; -999, 9999 and 65535 are words for unknown, too
 
 
+@njit(cache=True, nogil=True)
+def is_unknown(heading):
+    "Whether a heading, or each of an array, is a word for one that is not known; infinity is not."
+    below = (heading < LEAST_HEADING) & (heading > -np.inf)
+    above = (heading > MOST_HEADING) & (heading < np.inf)
+    return (heading == UNKNOWN_HEADING) | below | above
+
+
 def zone_by_python(
     parts: list[bytes],  # a name's fields
 ) -> float:
@@ -130,7 +138,7 @@ def _line(
     heading, plain_heading = np.nan, True
     if k >= HEADING:
         heading, plain_heading = _number(data, at[HEADING] + 1, at[HEADING + 1] if k > HEADING else end)
-        if heading == UNKNOWN_HEADING or heading < LEAST_HEADING or heading > MOST_HEADING:
+        if is_unknown(heading):
             heading = np.nan
     if not (plain_east and plain_north and plain_heading):
         return NO_NUMBER
@@ -198,8 +206,7 @@ def by_float(
     parts = name.split(b"@")
     texts = [parts[k] if k < len(parts) else b"" for k in (EAST, NORTH, HEADING)]
     east, north, heading = (float(text) if text.strip() else np.nan for text in texts)
-    known = heading != UNKNOWN_HEADING and (LEAST_HEADING <= heading <= MOST_HEADING or np.isinf(heading))
-    heading = heading if known else np.nan
+    heading = np.nan if is_unknown(heading) else heading
     return [east, north, heading, zone_by_python(parts)]
 
 # %% ../../nbs/data/00_names.ipynb #c2477d95

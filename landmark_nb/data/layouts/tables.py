@@ -206,14 +206,13 @@ def placed_manifest(
     zones: np.ndarray,  # int [n]
 ) -> Manifest:
     "A manifest from a table's columns."
-    from landmark_nb.data.names import LEAST_HEADING, MOST_HEADING, UNKNOWN_HEADING
+    from landmark_nb.data.names import is_unknown
 
     east, north = project(*degrees, zones).T
     columns = dict(id=table[image], east=east, north=north, zone=zones)
     if heading is not None:
         ways = read_floats(path, table, heading, -1e9, 1e9, may_lack=True)
-        known = (ways != UNKNOWN_HEADING) & (ways >= LEAST_HEADING) & (ways <= MOST_HEADING)
-        columns["heading"] = np.where(known, ways, np.nan)
+        columns["heading"] = np.where(is_unknown(ways), np.nan, ways)
     manifest = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
     return Manifest(Path(root or Path(path).parent), manifest)
 
