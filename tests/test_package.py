@@ -35,7 +35,7 @@ LAYERS = {
 # folders, and what is read by them.
 DATA = [
     ("names", "manifest"),
-    ("positives", "streams"),
+    ("positives", "streams", "squares"),
     ("partition", "samplers", "augment"),
     ("loaders",),
     ("layouts",),

@@ -77,6 +77,8 @@ def _read_row(
     marks: np.ndarray | None = None,  # MARK [n], of which this row is set; None: none are wanted
 ) -> tuple:  # uint8 [h, w, 3], and what is wrong with the file, or None
     try:
+        if marks is None and hasattr(manifest, "square"):
+            return manifest.square(row, shape), None
         image, mark = _decode(manifest.path(row), shape, marks is not None)
     except (BadImage, FileNotFoundError) as e:
         if marks is not None:
