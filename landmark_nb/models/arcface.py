@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['checked_counts', 'dynamic_margins', 'add_margin', 'class_range', 'GatherRows', 'SharedCrossEntropy', 'center_cosines',
-           'first_centers', 'check_labels', 'SubCenters', 'SubCenterArcFace', 'head_bytes']
+           'first_centers', 'check_labels', 'rows_in_turn', 'SubCenters', 'SubCenterArcFace', 'head_bytes']
 
 # %% ../../nbs/models/03_arcface.ipynb #4102806f
 import math
@@ -152,6 +152,19 @@ def check_labels(
         wrong = greatest if greatest >= classes else least
         raise ValueError(f"a label is {wrong}, but this head has the classes 0 to {classes - 1}")
 
+# %% ../../nbs/models/03_arcface.ipynb #81542aed
+def rows_in_turn(
+    labels: Tensor,  # int64 [n]
+    classes: int,
+    turns: int,
+) -> Tensor:  # int64 [turns, classes]; any row where a class has none
+    "Rows of each class in turn, from the first again after the last."
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels, minlength=classes)
+    begins = counts.cumsum(0) - counts
+    at = begins + (torch.arange(turns, device=labels.device)[:, None] - 1) % counts.clamp(min=1)
+    return order[at.clamp(max=len(order) - 1)]
+
 # %% ../../nbs/models/03_arcface.ipynb #fd8a2cd1
 class SubCenters(nn.Module):
     "K centers for each class, of which a worker may hold its share alone."
@@ -185,6 +198,25 @@ class SubCenters(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         "Scaled cosines without margins [b, classes of this worker]: for inference."
         return self.s * self.cosines(x)
+
+    @torch.no_grad()
+    def imprint(
+        self,
+        x: Tensor,  # [n, dim] descriptors of some photographs, of this worker's classes
+        labels: Tensor,  # int64 [n], by the class list of all workers
+    ):
+        """Let each class's centers start from its photographs (Qi et al., 2018).
+
+        The first is their mean, the others lie halfway between it and single photographs.
+        A class without photographs, or whose mean is nothing, keeps its own.
+        """
+        x, own = F.normalize(x.to(self.centers.dtype), dim=1), labels - self.lo
+        means = torch.zeros_like(self.centers[:, 0]).index_add_(0, own, x)
+        given = means.norm(dim=1) > 1e-6
+        means, length = F.normalize(means, dim=1), self.centers.norm(dim=2).mean()
+        for k, row in enumerate(rows_in_turn(own, len(means), self.centers.shape[1])):
+            start = means if k == 0 else F.normalize(means + x[row], dim=1)
+            self.centers[given, k] = start[given] * length
 
 # %% ../../nbs/models/03_arcface.ipynb #6f265a40
 class SubCenterArcFace(SubCenters):

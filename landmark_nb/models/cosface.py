@@ -40,3 +40,18 @@ class CosFace(nn.Module):
         logits = self.logits(x)
         margin = torch.zeros_like(logits).scatter_(1, labels[:, None], self.s * self.m)
         return F.cross_entropy(logits - margin, labels)
+
+    @torch.no_grad()
+    def imprint(
+        self,
+        x: Tensor,  # [n, dim] descriptors of some photographs
+        labels: Tensor,  # int64 [n]
+    ):
+        """Let each class's direction start as the mean of its photographs (Qi et al., 2018).
+
+        A class without photographs, or whose mean is nothing, keeps its own.
+        """
+        means = torch.zeros_like(self.weight).index_add_(0, labels, x.to(self.weight.dtype))
+        length = self.weight.norm(dim=1).mean()
+        given = means.norm(dim=1) > 1e-6
+        self.weight[given] = F.normalize(means[given], dim=1) * length

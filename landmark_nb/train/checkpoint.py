@@ -34,7 +34,7 @@ from landmark_nb.core import (
     remove,
     save_tensors,
 )
-from .state import Head, State
+from .state import Head, State, trained_weights
 from .workers import Workers
 
 # %% ../../nbs/train/02_checkpoint.ipynb #897867bc
@@ -46,7 +46,7 @@ def pack(
     out = {f"w.{name}": t for name, t in module.state_dict().items()}
     if opt is not None:
         names = {id(p): name for name, p in module.named_parameters()}
-        for p in opt.param_groups[0]["params"]:
+        for p in trained_weights(opt):
             for moment, t in opt.state.get(p, {}).items():
                 out[f"o.{moment}.{names[id(p)]}"] = t
     return {name: t.detach().cpu().contiguous() for name, t in out.items()}
