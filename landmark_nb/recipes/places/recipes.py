@@ -19,6 +19,7 @@ from ...config import Config, free_settings, knob, to_flat
 from ...data.augment import AugmentConfig
 from ...data.loaders import Quarantine, batches
 from ...data.partition import n_sectors
+from ...data.squares import fill, move
 from ...images import printable
 from ...log import best_model
 from ...models.embed import Embedder, ModelConfig, fingerprint, load_model, save_model
@@ -132,6 +133,25 @@ DRAWN = {
         eval_every=60,
         log_every=1,
     ),
+    "large": dict(
+        image_size=96,
+        alpha=45.0,
+        N=3,
+        min_images=5,
+        trunk="tf_efficientnet_lite0",
+        weights="imagenet",
+        dim=512,
+        freeze=3,
+        groups=8,
+        batch_size=32,
+        group_classes=256,
+        cache_gb=2.0,
+        steps=200,
+        iterations=16,
+        lr=5e-4,
+        eval_every=200,
+        log_every=10,
+    ),
 }
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #aad55bee
@@ -218,9 +238,19 @@ class PlacesRecipe(CheckedPlaces):
         return self.train.steps * self.train.iterations
 
     def loader(self, data: PlaceData, keys: Iterator, loaders: int, device: str) -> Iterator:
-        "Batches of (group, step) keys, prepared by processes ahead of their use."
+        """Batches of (group, step) keys, prepared by processes ahead of their use.
+
+        Photographs that are kept in memory are decoded on their first use, or before the first step: by
+        threads, as many as there would be processes, and for a GPU whose memory has room for them.
+        """
         dataset = data.batches(self.data.image_size, self.run.seed, self.data.images_per_class)
-        return batches(dataset, keys, loaders, pin=device != "cpu")
+        pin = device != "cpu"
+        if data.squares is not None:
+            pin = not move(data.squares, device, loaders) and pin
+            if loaders:
+                fill(data.squares, loaders)
+            loaders = 0
+        return batches(dataset, keys, loaders, pin)
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #91dabf23
 def measure_sets(model, sets: list, c: PlacesRecipe, device: str, store, progress: bool, on_bad) -> list:
@@ -384,6 +414,7 @@ class DCosPlace(ReportedPlaces):
     drawn: ClassVar[dict] = {
         "smoke": dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
         "demo": dict(steps=12, iterations=5, lr=2e-3, local_steps=6, warmup="none", eval_every=12),
+        "large": dict(steps=100, iterations=4, lr=1e-3, warmup="none", eval_every=20),
     }
 
     def check_settings(self, device: str) -> None:
