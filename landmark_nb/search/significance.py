@@ -238,12 +238,16 @@ class Gain:
 
     @property
     def text(self) -> str:
-        "Such as `+4.2 points (95 % interval +1.1 to +7.4, p = 0.008)`; says so where nothing is decided."
+        "`numbers`, with what they mean where nothing is decided."
+        return self.numbers if self.decided else f"{self.numbers}: {self.verdict}"
+
+    @property
+    def numbers(self) -> str:
+        "Such as `+4.2 points (95 % interval +1.1 to +7.4, p = 0.008)`."
         ends = f"{_signed_points(self.low)} to {_signed_points(self.high)}"
         interval = f"{100 * self.level:g} % interval {ends}"
         p = "" if self.p is None else f", {_p_text(self.p)}"
-        undecided = "" if self.decided else ": no difference seen"
-        return f"{_signed_points(self.gain)} points ({interval}{p}){undecided}"
+        return f"{_signed_points(self.gain)} points ({interval}{p})"
 
 # %% ../../nbs/search/03_significance.ipynb #eb4fc742
 def _hits_test(
