@@ -6,8 +6,8 @@
 __all__ = ['ADAM', 'STATE', 'BEST', 'pack', 'misfit', 'named_weights', 'unpack_moments', 'unpack', 'numbered',
            'latest_checkpoint', 'differing', 'head_file', 'write_head', 'trunk_tensors', 'begin_part', 'write_part',
            'groups_in', 'finish_part', 'attempt', 'way_out', 'refusal', 'save_checkpoint', 'naming', 'most_bytes',
-           'read_tensors', 'read_state', 'read_state_json', 'check_checkpoints', 'load_trunk', 'load_head',
-           'load_checkpoint']
+           'read_tensors', 'read_state', 'read_state_json', 'check_checkpoints', 'load_trunk', 'moments_of_trunk',
+           'load_head', 'load_checkpoint']
 
 # %% ../../nbs/train/02_checkpoint.ipynb #a7ab1913
 import contextlib
@@ -156,7 +156,8 @@ def write_head(
         with contextlib.suppress(OSError):  # a file system without links
             os.link(before / file, folder / file)
             return
-    save_tensors(folder / file, pack(head.module, head.opt))
+    own = {} if head.trunk is None else {"trunk.moments": head.trunk}
+    save_tensors(folder / file, pack(head.module, head.opt) | own)
 
 # %% ../../nbs/train/02_checkpoint.ipynb #233b2e9d
 def trunk_tensors(state: State) -> dict[str, Tensor]:
@@ -355,6 +356,18 @@ def load_trunk(state: State, file: Path):
                 raise ValueError(f"the moving average: {wrong}")
             state.ema.load_state_dict(average)
 
+# %% ../../nbs/train/02_checkpoint.ipynb #0343cd02
+def moments_of_trunk(tensors: dict[str, Tensor], state: State) -> Tensor | None:
+    "The trunk's moments that a group keeps, of a head's file. Raises `ValueError` for other ones."
+    own = tensors.get("trunk.moments")
+    if own is None:
+        return None
+    sizes = [p.numel() for p in trained_weights(state.opt)]
+    second = sum(sizes) + len(sizes)  # with the step counts
+    if own.dtype != torch.float32 or list(own.shape) not in ([second], [sum(sizes) + second]):
+        raise ValueError(f"its tensor 'trunk.moments' is of shape {list(own.shape)}, not that of the trunk")
+    return own
+
 # %% ../../nbs/train/02_checkpoint.ipynb #d46c1164
 def load_head(
     state: State,
@@ -366,11 +379,12 @@ def load_head(
     if group not in counts:
         raise ValueError(f"{file}: is the head of group {group}, but counts has {sorted(counts)} alone")
     head = state.head(group, counts[group])
-    tensors = read_tensors(file, most_bytes(head.module))
+    tensors = read_tensors(file, most_bytes(head.module) + most_bytes(state.model))
     if wrong := misfit(head.module.state_dict(), named_weights(tensors)):
         raise ValueError(f"{file}: {wrong}; group {group} has {len(counts[group])} classes now")
     with naming(file):
         unpack(tensors, head.module, head.opt)
+        head.trunk = moments_of_trunk(tensors, state)
     state.park(group)
 
 # %% ../../nbs/train/02_checkpoint.ipynb #aa2d43e1

@@ -99,6 +99,7 @@ class Head:
     module: nn.Module
     opt: torch.optim.Optimizer | None  # None where the loss has no parameters
     host: dict = field(default_factory=dict)  # its place in host memory: pinned, made once
+    trunk: Tensor | None = None  # the trunk's Adam moments that belong to the group, if it keeps some
 
     def to(self, device: str):
         "Move weights, buffers and the optimiser's state to a device, or back to host memory."
