@@ -134,7 +134,7 @@ def search_set(
         say(f"{place_set.name}: {alone} queries have nothing right but themselves, and count as not found")
     return ranking, replace(place_set, positives=right), own
 
-# %% ../../../nbs/recipes/places/01_measure.ipynb #10fc3795
+# %% ../../../nbs/recipes/places/01_measure.ipynb #5d3ec1a7
 def measure(
     model,
     place_set: PlaceSet,
