@@ -267,10 +267,10 @@ def _values_test(
     from scipy.special import ndtr
 
     low, high = _bootstrap(differences, level, seed)
-    if len(differences) <= MANY or np.ptp(differences) == 0:
+    if len(differences) <= MANY:
         return low, high, sign_flip_p(differences, seed)
     root = math.sqrt(np.square(differences).sum())  # the spread of the sum under flips of signs
-    return low, high, float(2 * ndtr(-abs(differences.sum()) / root))
+    return low, high, float(2 * ndtr(-abs(differences.sum()) / root)) if root else 1.0
 
 # %% ../../nbs/search/03_significance.ipynb #41dd1aaf
 def paired_test(
