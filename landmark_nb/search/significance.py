@@ -31,7 +31,7 @@ def _checked(
         raise ValueError(f"{name}[{wrong[0]}] is {values[wrong[0]]}; must be a finite number")
     return values
 
-
+# %% ../../nbs/search/03_significance.ipynb #bf7ca67f
 def _checked_pairs(after, before, least: int = 1) -> tuple[np.ndarray, np.ndarray]:  # float64 [n] both
     after, before = _checked(after, "after", least), _checked(before, "before", least)
     if len(after) != len(before):
@@ -102,7 +102,7 @@ def _expanded(n: int, level: float) -> tuple[float, float]:
     tail = ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2))
     return float(tail), float(1 - tail)
 
-
+# %% ../../nbs/search/03_significance.ipynb #e3f2f1cc
 def _resampled_means(
     values: np.ndarray,  # float64 [n]
     rng,
@@ -121,7 +121,7 @@ def _student(values: np.ndarray, level: float) -> tuple[float, float]:
     half = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
-
+# %% ../../nbs/search/03_significance.ipynb #9e4dc629
 def _bootstrap(values: np.ndarray, level: float, seed: int) -> tuple[float, float]:
     "An interval of the mean of at least two values that may be anything."
     if np.ptp(values) == 0:
@@ -191,7 +191,7 @@ def _score(delta: float, better: int, worse: int, n: int) -> float:
     variance = n * (2 * q + delta * (1 - delta))
     return (better - worse - n * delta) / math.sqrt(max(variance, 1e-300))
 
-
+# %% ../../nbs/search/03_significance.ipynb #a0566875
 def tango(
     better: int,  # queries that only the new model finds
     worse: int,  # queries that only the old one finds
@@ -258,7 +258,7 @@ def _hits_test(
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
     return *tango(better, worse, len(differences), level), mcnemar_p(better, worse)
 
-
+# %% ../../nbs/search/03_significance.ipynb #d379f997
 def _values_test(
     differences: np.ndarray,  # float64 [n], at least two
     level: float,
@@ -339,7 +339,7 @@ def statistic_interval(
     "A statistic of queries with its interval. Raises `ValueError` for fewer than two, or if it is no number."
     return Interval(*_resampled(statistic, n, level, seed, resamples), n, level)
 
-
+# %% ../../nbs/search/03_significance.ipynb #0ebc1dc3
 def paired_statistic(
     after: Callable,  # int64 [n] rows of queries, with repeats -> float, of the new model
     before: Callable,  # the same of the old model
@@ -370,7 +370,7 @@ def gain_sentence(
     seen = "" if gain.decided else f", {gain.verdict}"
     return f"{HELPED[gain.verdict]}: {score} {gain.numbers}, {gain.n:,} queries{seen}."
 
-
+# %% ../../nbs/search/03_significance.ipynb #82a01e07
 def gain_card(gain: Gain, score: str) -> tuple[str, str]:  # the points, and what they are
     "The same as a card of a report."
     points, verdict = gain.numbers.split()[0], HELPED[gain.verdict]

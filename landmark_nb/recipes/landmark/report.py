@@ -68,7 +68,7 @@ def gain_of(before: Evaluation, after: Evaluation, data: LandmarkData, usage: st
     "What training did to the mAP@100 of one usage."
     return paired_test(*(precisions(data, e.retrieval, usage) for e in (after, before)))
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #60046065
 def can_compare(before: Evaluation | None, after: Evaluation | None, data: LandmarkData) -> bool:
     "Whether there are two evaluations, and at least two queries of each usage to compare them on."
     if before is None or after is None or "retrieval" not in data.solutions:
@@ -86,7 +86,7 @@ def gain_table(before: Evaluation, after: Evaluation, data: LandmarkData) -> lis
         rows.append([usage, len(each[0]), *texts, paired_test(*each[::-1]).text])
     return rows
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #4a759cf2
 def gain_sections(before: Evaluation | None, after: Evaluation | None, data: LandmarkData) -> list[Section]:
     "Whether training helped; nothing where the test set was not measured or has no retrieval solution."
     title = "Did training help?"
@@ -97,7 +97,7 @@ def gain_sections(before: Evaluation | None, after: Evaluation | None, data: Lan
     text = gain_sentence(gain_of(before, after, data, "Private"), "private mAP@100")
     return [Section(title, f"{text} {HOW_TESTED}", gain_table(before, after, data))]
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #db30c515
 def gain_cards(before: Evaluation | None, after: Evaluation | None, data: LandmarkData) -> list[tuple]:
     "What training did to the private mAP@100, and whether that is decided; none where it is not known."
     if not can_compare(before, after, data):
@@ -162,7 +162,7 @@ def score_sections(evaluations: list[Evaluation]) -> list[Section]:
     table = score_table(evaluations)
     return [Section("Scores", text, bars), Section("Scores as a table", "In percent.", table)]
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #f2454af1
 def query_sections(before, after: Evaluation, data: LandmarkData, seed: int) -> list[Section]:
     "Queries worth a look, with what was found for them."
     positives = positives_of(data)
@@ -210,7 +210,7 @@ def score_card(name: str, before: Evaluation | None, after: Evaluation) -> tuple
         return f"{now:.1f} %", name
     return f"{100 * before.scores[name]:.0f} → {now:.0f} %", f"{name}, before → after"
 
-
+# %% ../../../nbs/recipes/landmark/00_report.ipynb #011ae10d
 def landmark_cards(data: LandmarkData, evaluations: list[dict], before, after, last: str) -> list[tuple]:
     "The numbers at the top of a report on landmarks."
     cards = []

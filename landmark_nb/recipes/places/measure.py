@@ -80,7 +80,7 @@ def recalls(
     "Recall@N for `NS`, by N as text, as it stands in a log."
     return {str(n): v for n, v in recall_at(ranking.ids, positives, NS).items()}
 
-
+# %% ../../../nbs/recipes/places/01_measure.ipynb #3a64ebe7
 def recalls_by_note(
     ranking: Ranking,
     place_set: PlaceSet,
@@ -112,7 +112,7 @@ def without_itself(
     "What is right besides the query itself."
     return [np.setdiff1d(right, rows) for right, rows in zip(positives, own)]
 
-
+# %% ../../../nbs/recipes/places/01_measure.ipynb #a2d5c234
 def search_set(
     place_set: PlaceSet,
     described: tuple,  # of `describe_set`

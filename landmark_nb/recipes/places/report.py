@@ -43,7 +43,7 @@ def percent(share: float) -> str:
     "A share as text."
     return f"{100 * share:.1f} %"
 
-
+# %% ../../../nbs/recipes/places/02_report.ipynb #dc93db78
 def photograph_section(data: PlaceData, seed: int) -> Section:
     "Twelve training photographs, drawn by chance."
     rows = np.sort(rng(seed, 8).permutation(len(data.train))[:12])
@@ -118,7 +118,7 @@ def with_others(recipe: str, evaluations: list[dict], beside: str) -> dict:
     others = other_runs(beside)
     return {f"{recipe} (this run)": evaluations} | others if others else {}
 
-
+# %% ../../../nbs/recipes/places/02_report.ipynb #e4ae5b57
 def beside_sections(runs: dict) -> list[Section]:
     "Validation of several runs, on two clocks."
     steps = (
@@ -158,7 +158,7 @@ class Measured(NamedTuple):
     by_note: dict  # note -> the same
     first: np.ndarray  # int64 [q] rank of each query's first right image, from 0
 
-
+# %% ../../../nbs/recipes/places/02_report.ipynb #84df0781
 def models_of(before: dict | None, after: dict) -> dict[str, Measured]:
     "Everything that was measured on one set, by name."
     models = {}
@@ -171,7 +171,7 @@ def models_of(before: dict | None, after: dict) -> dict[str, Measured]:
             models[f"{name}, {result['rerank']}"] = Measured(*again)
     return models
 
-
+# %% ../../../nbs/recipes/places/02_report.ipynb #21903c32
 def kinds_of(
     result: dict,  # of `measure`
 ) -> dict:  # all, and each note -> rows of queries
@@ -222,7 +222,7 @@ def gain_table(
             rows.append([f"{after} against {before}", kind, *counts, gain.text])
     return rows
 
-
+# %% ../../../nbs/recipes/places/02_report.ipynb #ed969391
 def gain_section(before: dict | None, after: dict, several: bool) -> Section:
     "Whether training helped on one test set; `several`: name the set in the title."
     title = f"Did training help on {after['set']}?" if several else "Did training help?"
