@@ -10,6 +10,7 @@ import contextlib
 import json
 import reprlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..core import atomic_write, lock_file, open_file, read_json
@@ -109,9 +110,17 @@ class RunFolder(RunFiles):
 
     def cut(self, step: int):
         "Drop the events of steps beyond `step`, and a last line that was not finished."
+        self.keep_events(lambda e: e.get("step", 0) <= step)
+
+    def drop(self, kind: str):
+        "Drop the events of a kind."
+        self.keep_events(lambda e: e["kind"] != kind)
+
+    def keep_events(self, wanted: Callable[[dict], bool]):
+        "Rewrite the logs with the events that are wanted."
         for path in sorted(self.path.glob("metrics*.jsonl")):
             with open_file(path) as log:
-                kept = [e for e in parse_events(log.read()) if e.get("step", 0) <= step]
+                kept = [e for e in parse_events(log.read()) if wanted(e)]
             atomic_write(path, "".join(json.dumps(e) + "\n" for e in kept))
 
 # %% ../../nbs/runs/01_folder.ipynb #c73454ed

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'PARTS', 'Report', 'Recipe', 'missing_parts', 'RecipeDefaults', 'recipe_class', 'read_settings',
-           'default_places', 'configure', 'settings_table', 'initialise', 'fit', 'recipe_of', 'open_folder',
-           'train_worker', 'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result', 'log_measures',
-           'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins',
-           'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
+           'default_places', 'configure', 'settings_table', 'fit', 'recipe_of', 'open_folder', 'train_worker',
+           'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result', 'log_measures', 'best_step',
+           'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins', 'measure_around',
+           'run_on_machines', 'run', 'check_workers', 'figures']
 
 # %% ../../nbs/runs/04_recipe.ipynb #76ba7f92
 import importlib
@@ -194,24 +194,6 @@ def settings_table(
         rows.append([name, str(value), "" if same else str(default[name]), f.metadata["help"]])
     return rows
 
-# %% ../../nbs/runs/04_recipe.ipynb #36c28236
-def initialise(training: Training, workers: Workers):
-    """Let the model's aggregation begin from training photographs, if it can.
-
-    The first worker looks at them; the others take over what it found.
-    """
-    model = training.state.model
-    aggregation = getattr(model, "aggregation", None)
-    if not hasattr(aggregation, "initialise"):
-        return
-    if workers.first:
-        model.initialise(training.sample())
-    if workers.world > 1:
-        import torch
-
-        for tensor in aggregation.state_dict().values():
-            torch.distributed.broadcast(tensor, 0)
-
 # %% ../../nbs/runs/04_recipe.ipynb #0af52025
 def fit(
     recipe: Recipe,
@@ -225,11 +207,13 @@ def fit(
     The best model is in `best.safetensors`. All workers call it; the first logs, validates with their help,
     and saves with them.
     """
+    from landmark_nb.train.start import start_model
+
     training = recipe.training(data, folder, workers)
     if last := latest_checkpoint(folder.checkpoints):
         training.resume(last)
     else:
-        initialise(training, workers)
+        start_model(training.state.model, training.sample, training.sampled, workers)
     seen = training.state.step + (folder.path / "config.json").is_file()
     advice = "the run folder must lie where all machines can see it"
     same_everywhere(workers, seen, f"{folder.path}: the workers see different files there; {advice}")

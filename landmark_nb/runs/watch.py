@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Training', 'over', 'time_is_up', 'remember', 'note_quarantined', 'passed', 'check_losses', 'check_weights', 'Watch',
-           'votes', 'agreed', 'clocks', 'log_losses', 'log_evaluations', 'evaluate', 'Due', 'what_is_due', 'look',
-           'training_bar', 'watch_over']
+           'votes', 'agreed', 'clocks', 'log_losses', 'log_evaluations', 'evaluate', 'evaluate_start', 'Due',
+           'what_is_due', 'look', 'training_bar', 'watch_over']
 
 # %% ../../nbs/runs/03_watch.ipynb #c5c936ad
 import contextlib
@@ -45,7 +45,8 @@ class Training:
     begin: Callable[[], None] = lambda: (
         None
     )  # called once the state is as it should be, before the first step
-    sample: Callable[[], Iterable] = lambda: ()  # some training photographs, float [b, 3, s, s] in [0, 1]
+    sample: Callable[[], Iterable] = lambda: ()  # `train.start.Sample`: what the model starts from
+    sampled: int = 0  # rows of the sample, of all workers
 
 # %% ../../nbs/runs/03_watch.ipynb #53059464
 def over(training: Training) -> bool:
@@ -154,10 +155,10 @@ def agreed(watch: Watch, step: Step) -> tuple[float, float, float]:
     return tuple(watch.workers.sum_(own).tolist())
 
 # %% ../../nbs/runs/03_watch.ipynb #669064e3
-def clocks(watch: Watch, step: Step) -> dict:
+def clocks(watch: Watch) -> dict:
     "Where the clocks stand: steps, seconds of training, images seen."
-    images = step.step * watch.training.images_per_step
-    return dict(step=step.step, seconds=round(watch.state.seconds, 3), images=images)
+    images = watch.state.step * watch.training.images_per_step
+    return dict(step=watch.state.step, seconds=round(watch.state.seconds, 3), images=images)
 
 
 def log_losses(watch: Watch, step: Step, bar):
@@ -165,7 +166,7 @@ def log_losses(watch: Watch, step: Step, bar):
     losses = {int(number): float(loss) for number, loss in step.losses.items()}
     check_losses(step, losses, watch.folder.checkpoints)
     if watch.workers.first:
-        now = clocks(watch, step)
+        now = clocks(watch)
         for number, loss in losses.items():
             watch.folder.log("step", iteration=step.iteration, group=number, loss=loss, **now)
         if step.traffic is not None:
@@ -184,16 +185,25 @@ def log_evaluations(watch: Watch, events: list[dict], now: dict):
             tqdm.write(evaluation_line(now | event))
 
 
-def evaluate(watch: Watch, step: Step) -> bool:
+def evaluate(watch: Watch) -> bool:
     "Validate; keep the model if it is the best so far. Whether it is."
     score, events = watch.training.validate()
     if watch.workers.first:
-        log_evaluations(watch, events, clocks(watch, step))
+        log_evaluations(watch, events, clocks(watch))
     if score <= watch.state.best.get("score", -1):
         return False
-    watch.state.best = dict(score=score, step=step.step)
+    watch.state.best = dict(score=score, step=watch.state.step)
     watch.training.keep()
     return True
+
+
+def evaluate_start(watch: Watch):
+    "Measure what training begins with: the first candidate for the best model."
+    if watch.state.step or watch.state.best:
+        return
+    if watch.workers.first:
+        watch.folder.drop("eval")  # of a start that was interrupted
+    evaluate(watch)
 
 # %% ../../nbs/runs/03_watch.ipynb #1326aa6f
 @dataclass(frozen=True)
@@ -225,7 +235,7 @@ def look(watch: Watch, step: Step, bar) -> bool:
         log_losses(watch, step, bar)
     if due.check or due.save:
         check_weights(watch.state, watch.folder.checkpoints)
-    best = due.check and evaluate(watch, step)
+    best = due.check and evaluate(watch)
     if due.save or best:
         save_checkpoint(watch.state, watch.folder.checkpoints, watch.folder.config, workers=watch.workers)
         watch.saved = time.perf_counter()
@@ -252,7 +262,8 @@ def training_bar(watch: Watch):
 
 
 def watch_over(watch: Watch):
-    "Train to the end of the budget. Raises `Stopped` if asked to end before."
+    "Measure the start, and train to the end of the budget. Raises `Stopped` if asked to end before."
+    evaluate_start(watch)
     watch.clock = watch.saved = time.perf_counter()
     with stop_asked() as watch.asked, contextlib.closing(training_bar(watch)) as bar:
         for step in watch.training.steps(lambda: votes(watch)):

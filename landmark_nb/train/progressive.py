@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Stage', 'check_stage', 'read_stage', 'parse_stages', 'ProgressiveConfig', 'Plan', 'make_plan', 'stage_rate',
            'epoch_rows', 'schedule', 'ClassList', 'ProgressiveState', 'new_progressive', 'idle_parameters', 'fit_trunk',
-           'make_optimizer', 'moving_average', 'stage_loss', 'begin_stage', 'overlap', 'rows_are_classes', 'read_piece',
-           'load_pieces', 'resume', 'Trained', 'set_rate', 'next_batch', 'prepare_images', 'exchange', 'add_gradients',
-           'take_step', 'data_parallel', 'train_stage', 'progressive', 'measured_model']
+           'make_optimizer', 'stage_loss', 'begin_stage', 'overlap', 'rows_are_classes', 'read_piece', 'load_pieces',
+           'resume', 'Trained', 'next_batch', 'prepare_images', 'exchange', 'add_gradients', 'take_step',
+           'data_parallel', 'train_stage', 'progressive']
 
 # %% ../../nbs/train/07_progressive.ipynb #f1873a74
 import contextlib
@@ -22,13 +22,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..config import Chosen, Config, choose, coerce, knob
+from ..config import Chosen, choose, coerce, knob
 from ..core import rng
 from ..data.augment import LandmarkAugmentConfig, augment_landmarks
 from ..models.arcface import class_range
 from ..models.losses import LOSSES, make_loss
 from .checkpoint import load_checkpoint, read_state_json, unpack
-from .state import Head, State, autocast
+from landmark_nb.train.state import (
+    Head,
+    PartRates,
+    State,
+    autocast,
+    follow,
+    moving_average,
+    parts_of,
+    set_rate,
+)
 from .workers import Workers
 
 # %% ../../nbs/train/07_progressive.ipynb #771ca642
@@ -93,7 +102,7 @@ def parse_stages(
 
 # %% ../../nbs/train/07_progressive.ipynb #0bb7c74e
 @dataclass(frozen=True)
-class ProgressiveConfig(Config):
+class ProgressiveConfig(PartRates):
     "The trainer and its loss."
 
     stages: str = knob(
@@ -111,6 +120,12 @@ class ProgressiveConfig(Config):
         1, "epochs of a stage at a tenth of the rate, but at most a fifth of its steps", 0
     )
     clip: float = knob(0.0, "largest norm of the trunk's gradient; 0: any", 0)
+    imprint: int = knob(
+        2,
+        "photographs of each class that the centers of a new head start from, less the mean of all; "
+        "0: a random start",
+        0,
+    )
     ema: float = knob(
         0.0,
         "decay of a moving average of the trunk, which is then what is measured and kept; 0: none",
@@ -255,7 +270,7 @@ def fit_trunk(model: nn.Module, stage: Stage, device: str):
 
 # %% ../../nbs/train/07_progressive.ipynb #b5b101b2
 def make_optimizer(
-    params: Iterable[nn.Parameter],
+    params: Iterable,  # weights, or parts of a model as `parts_of` gives them
     lr: float,  # rate of a step
     cfg: ProgressiveConfig,
 ) -> torch.optim.Optimizer | None:  # None where there is nothing to learn
@@ -264,15 +279,11 @@ def make_optimizer(
     if not params:
         return None
     if cfg.optimizer == "adamw":
-        return torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True)
-    return torch.optim.Adam(params, lr, fused=True)
-
-# %% ../../nbs/train/07_progressive.ipynb #7a2777a3
-def moving_average(model: nn.Module, decay: float) -> nn.Module:
-    "A copy of a model that follows it; batch norm's statistics, too."
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        opt = torch.optim.AdamW(params, lr, weight_decay=cfg.weight_decay, fused=True)
+    else:
+        opt = torch.optim.Adam(params, lr, fused=True)
+    set_rate(opt, lr)
+    return opt
 
 # %% ../../nbs/train/07_progressive.ipynb #9bacf180
 def stage_loss(
@@ -280,6 +291,7 @@ def stage_loss(
     classes: ClassList,
     cfg: ProgressiveConfig,
     workers: Workers = Workers(),
+    k: int = 0,  # number of the stage
 ) -> nn.Module:
     """The loss for a class list: the one of the stage before if its classes are the same.
 
@@ -289,7 +301,10 @@ def stage_loss(
         state.heads.clear()
     if workers.rank not in state.heads:
         shard = workers.rank, workers.world
-        return make_loss(cfg.loss, state.model.dim, classes.counts, state.seed, shard).to(state.device)
+        loss = make_loss(cfg.loss, state.model.dim, classes.counts, state.seed, shard).to(state.device)
+        if state.start is not None:
+            state.start(k, loss)
+        return loss
     loss = state.heads[workers.rank].module
     if hasattr(loss, "recount"):  # the same classes, perhaps with other counts
         loss.recount(classes.counts)
@@ -306,13 +321,12 @@ def begin_stage(
 ):
     "Set the state up for stage k: size, frozen layers, loss, optimisers, moving average."
     fit_trunk(state.model, stage, state.device)
-    trained = [p for p in state.model.parameters() if p.requires_grad]
-    state.opt = make_optimizer(trained, stage.lr, cfg)
-    loss = stage_loss(state, classes, cfg, workers)
+    state.opt = make_optimizer(parts_of(state.model, cfg), stage.lr, cfg)
+    loss = stage_loss(state, classes, cfg, workers, k)
     opt = make_optimizer(loss.parameters(), cfg.head_lr or stage.lr, cfg)
     state.heads[workers.rank] = Head(loss, opt)
     if cfg.ema:
-        state.ema = moving_average(state.model, cfg.ema)
+        state.ema = moving_average(state.model)
     state.stage, state.classes = k, classes.fingerprint
     state.changed.add(workers.rank)
 
@@ -440,15 +454,6 @@ class Trained:
         "For a progress bar."
         return f"stage {self.stage + 1}, epoch {self.epoch + 1}"
 
-# %% ../../nbs/train/07_progressive.ipynb #eeccf8a6
-def set_rate(
-    opt: torch.optim.Optimizer | None,
-    lr: float,
-):
-    "Set an optimiser's rate."
-    for group in opt.param_groups if opt is not None else ():
-        group["lr"] = lr
-
 # %% ../../nbs/train/07_progressive.ipynb #4425ecda
 def next_batch(
     batches: Iterator[dict],
@@ -507,15 +512,14 @@ def add_gradients(
     return total, seen
 
 # %% ../../nbs/train/07_progressive.ipynb #3793dd61
-def take_step(state: ProgressiveState, head: Head, clip: float):
+def take_step(state: ProgressiveState, head: Head, cfg: ProgressiveConfig):
     "Both optimisers, and the moving average."
-    if clip:
-        nn.utils.clip_grad_norm_(state.model.parameters(), clip)
+    if cfg.clip:
+        nn.utils.clip_grad_norm_(state.model.parameters(), cfg.clip)
     state.opt.step()
     if head.opt is not None:
         head.opt.step()
-    if state.ema is not None:
-        state.ema.update_parameters(state.model)
+    follow(state, cfg.ema)
 
 # %% ../../nbs/train/07_progressive.ipynb #9f56bdcc
 def data_parallel(model: nn.Module, device: str, workers: Workers) -> nn.Module:
@@ -545,7 +549,7 @@ def train_stage(
         state.opt.zero_grad(set_to_none=True)
         head.module.zero_grad(set_to_none=True)
         loss, seen = add_gradients(net.train(), state, batches, cfg, aug, workers)
-        take_step(state, head, cfg.clip)
+        take_step(state, head, cfg)
         state.step += 1
         state.changed.add(workers.rank)
         first, last = epoch == i == 0, i == per_epoch - 1
@@ -567,8 +571,3 @@ def progressive(
         if state.stage != k:
             begin_stage(state, k, plan.stages[k], classes_of_stage(k), cfg, workers)
         yield from train_stage(state, plan, loader(k, state.step), cfg, aug, workers)
-
-# %% ../../nbs/train/07_progressive.ipynb #01510fcb
-def measured_model(state: ProgressiveState) -> nn.Module:
-    "What is measured and kept: the moving average if there is one."
-    return state.model if state.ema is None else state.ema.module

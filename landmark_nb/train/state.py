@@ -170,8 +170,10 @@ class State:
 
     @property
     def measured(self) -> nn.Module:
-        "What is measured and kept: the moving average if there is one."
-        return self.model if self.ema is None else self.ema.module
+        "What is measured and kept: the moving average, if there is one that has followed a step."
+        if self.ema is None or not self.ema.n_averaged:
+            return self.model
+        return self.ema.module
 
     def park(self, group: int):
         "Send a head to host memory."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DRAWN', 'LandmarkSettings', 'CheckedLandmarks', 'check_share', 'first_model', 'check_sizes', 'ancestors', 'memory_of',
            'check_memory', 'plan_of', 'held_photographs', 'share_statistics', 'validation', 'Session', 'LoadedSession',
-           'JudgedSession', 'sample_photographs', 'begin_training', 'TrainedLandmarks', 'MeasuredLandmarks', 'Landmark']
+           'JudgedSession', 'begin_training', 'TrainedLandmarks', 'MeasuredLandmarks', 'Landmark']
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #f2814937
 import json
@@ -31,6 +31,7 @@ from ...core import atomic_write, rng
 from ...data.augment import LandmarkAugmentConfig
 from ...data.loaders import ImageBatches, Quarantine, batches
 from ...images import printable
+from ...models.arcface import class_range
 from ...models.embed import Embedder, ModelConfig, load_model, save_model
 from ...models.losses import can_be_shared
 from .report import landmark_cards, landmark_figures, landmark_sections
@@ -50,14 +51,15 @@ from landmark_nb.train.progressive import (
     Plan,
     ProgressiveConfig,
     Stage,
+    begin_stage,
     make_plan,
-    measured_model,
     new_progressive,
     parse_stages,
     progressive,
     resume,
     schedule,
 )
+from ...train.start import SAMPLE, few_of_each, imprint
 from ...train.workers import Workers
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #9572d756
@@ -260,7 +262,7 @@ def validation(state, held, classes, last, c: LandmarkSettings, on_bad, workers:
     """
     import torch
 
-    model = measured_model(state)
+    model = state.measured
     share_statistics(model, workers)
     if held is None:
         return float(state.step), []
@@ -320,10 +322,43 @@ class LoadedSession(Session):
         how = self.folder.config, free_settings(self.c), self.plan, self.classes, self.c.train
         resume(self.state, checkpoint, *how, self.workers)
 
+    @property
+    def sampled(self) -> int:
+        "Photographs that the projection starts from: whole batches of the first stage; 0: it has its start."
+        if self.c.start:
+            return 0
+        batch = self.c.train.batch_size
+        return min(SAMPLE // batch, self.plan.per_epoch[0]) * batch
+
+    def sample(self) -> Iterator:
+        "This worker's rows of the sample, and their images, float [b, 3, s, s] in [0, 1]."
+        import torch
+
+        rank, world, batch = self.workers.rank, self.workers.world, self.c.train.batch_size
+        for first, read in zip(range(0, self.sampled, batch), self.loader(0, 0)):
+            yield torch.arange(first + rank, first + batch, world), read["images"].float() / 255
+
+    def start_head(self, stage: int, loss):
+        "Let a new head start from a few photographs of each of its classes, of this worker's."
+        if not hasattr(loss, "imprint"):
+            return
+        c, size, share = self.c, self.stages[stage].size, class_range(loss.classes, *loss.shard)
+        manifest, labels = self.data.train[self.stages[stage].list]
+        rows = few_of_each(labels, c.train.imprint, c.run.seed, share)
+        dataset = ImageBatches(manifest, labels, size, seed=c.run.seed, group=stage)
+        keys = [(i, rows[i : i + c.run.eval_batch]) for i in range(0, len(rows), c.run.eval_batch)]
+        count = count_loaders(c.run.loader_workers, self.workers.local_world)
+        read = batches(dataset, keys, count, pin=self.workers.device != "cpu")
+        imprint(self.state, loss, read, self.workers)
+
     def begin(self):
-        "Write down what the model remembers."
+        "Write down what the model remembers; set the first stage up, so that its start can be measured."
         if self.workers.first:
             atomic_write(self.folder.path / "trained.json", json.dumps(self.memory))
+        if self.c.train.imprint:
+            self.state.start = self.start_head
+        if self.state.stage < 0:
+            begin_stage(self.state, 0, self.stages[0], self.classes(0), self.c.train, self.workers)
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #e02497cc
 @dataclass
@@ -341,7 +376,7 @@ class JudgedSession(LoadedSession):
         head, labels = self.state.heads[self.workers.rank].module, self.classes(self.state.stage).labels
         save_head(self.folder.path, head, labels, self.workers)
         if self.workers.first:
-            save_model(measured_model(self.state), self.folder.path / "best.safetensors")
+            save_model(self.state.measured, self.folder.path / "best.safetensors")
 
     def steps(self, votes) -> Iterator:
         "The trainer."
@@ -349,12 +384,6 @@ class JudgedSession(LoadedSession):
         return progressive(self.state, self.plan, self.loader, *how)
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #8d71569f
-def sample_photographs(loader: Iterator, most: int = 4) -> Iterator:
-    "Some batches of the first stage's training photographs, float [b, 3, s, s] in [0, 1]."
-    for _, batch in zip(range(most), loader):
-        yield batch["images"].float() / 255
-
-
 def begin_training(c, data: LandmarkData, folder: RunFolder, workers: Workers) -> Training:
     "A training of the landmark recipe `c` that has not begun."
     session = JudgedSession(c, data, folder, workers)
@@ -369,7 +398,8 @@ def begin_training(c, data: LandmarkData, folder: RunFolder, workers: Workers) -
         keep=session.keep,
         hours=c.train.hours,
         begin=session.begin,
-        sample=lambda: sample_photographs(session.loader(0, 0)),
+        sample=session.sample,
+        sampled=session.sampled,
     )
 
 # %% ../../../nbs/recipes/landmark/01_recipe.ipynb #b4089b78

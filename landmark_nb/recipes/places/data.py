@@ -18,7 +18,7 @@ from ...config import Chosen, Config, choose, knob, make
 from ...core import rng
 from ...data.layouts import LAYOUTS
 from ...data.layouts.tables import zone_name
-from ...data.loaders import StepBatches
+from ...data.loaders import ClassBatches, StepBatches
 from ...data.manifest import Manifest, say_once
 from ...data.partition import Partition, n_sectors
 from ...data.samplers import group_images
@@ -204,10 +204,18 @@ class PlaceData:
         return self.train.path(row) if self.shards is None else self.shards.open(row)
 
     def batches(self, size: int, seed: int, per_class: int = 1) -> StepBatches:
-        "The training images as batches of squares of `size` pixels, from memory if they are kept there."
+        "The training images as batches of squares of `size` pixels."
+        return self.photographs(StepBatches, size, seed, per_class, self.batch)
+
+    def few(self, size: int, seed: int, per_class: int, batch: int) -> ClassBatches:
+        "A few photographs of each class, in batches of about `batch`."
+        return self.photographs(ClassBatches, size, seed, per_class, batch)
+
+    def photographs(self, kind: type, size: int, seed: int, per_class: int, batch: int):
+        "Batches of a kind of the training images, from memory if they are kept there."
         squares = self.squares if self.squares is not None and self.squares.size == size else None
         files = self.train.root, self.train.ids, self.images, size
-        return StepBatches(*files, self.batch, seed, self.shards, per_class, squares)
+        return kind(*files, batch, seed, self.shards, per_class, squares)
 
 # %% ../../../nbs/recipes/places/00_data.ipynb #d9275d05
 def placed_partition(
