@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...config import Config, free_settings, knob, to_flat
-from ...data.augment import AugmentConfig
+from ...data.augment import AUGMENTATIONS, AugmentConfig
 from ...data.loaders import Quarantine, batches
 from ...data.partition import n_sectors
 from ...data.squares import fill, move
@@ -185,9 +185,11 @@ class PlaceSettings(Config):
 
     @classmethod
     def defaults(cls, settings: dict) -> dict:
-        "The settings of a drawn city, if the data is one."
+        "The settings of a drawn city, if the data is one, and those that an augmentation stands for."
         data = str(settings.get("data", PlaceDataConfig().data))
-        return DRAWN.get(data, {}) | cls.drawn.get(data, {})
+        drawn = DRAWN.get(data, {}) | cls.drawn.get(data, {})
+        augmentation = settings.get("augmentation", drawn.get("augmentation", "paper"))
+        return drawn | AUGMENTATIONS[augmentation]
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #e0e8b998
 @dataclass(frozen=True)
