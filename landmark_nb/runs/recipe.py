@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'PARTS', 'Report', 'Recipe', 'missing_parts', 'RecipeDefaults', 'recipe_class', 'read_settings',
-           'default_places', 'configure', 'settings_table', 'fit', 'recipe_of', 'open_folder', 'train_worker',
-           'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result', 'log_measures', 'best_step',
-           'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins', 'measure_around',
-           'run_on_machines', 'run', 'check_workers', 'figures']
+           'default_places', 'configure', 'settings_table', 'started', 'after_trial', 'fit', 'recipe_of', 'open_folder',
+           'train_worker', 'run_worker', 'module_of', 'launch_here', 'train', 'trained', 'Result', 'log_measures',
+           'best_step', 'file_sections', 'duration_section', 'write_run_report', 'steps_card', 'keep_plugins',
+           'measure_around', 'run_on_machines', 'run', 'check_workers', 'figures']
 
 # %% ../../nbs/runs/04_recipe.ipynb #76ba7f92
 import importlib
@@ -32,6 +32,7 @@ from landmark_nb.runs.settings import (
     load_plugins,
     pick_device,
 )
+from .trial import chosen_before, trial_sections, try_each
 from .watch import Training, Watch, over, remember, watch_over
 from ..search.indexes import check_index
 from ..train.checkpoint import latest_checkpoint, read_state
@@ -194,6 +195,33 @@ def settings_table(
         rows.append([name, str(value), "" if same else str(default[name]), f.metadata["help"]])
     return rows
 
+# %% ../../nbs/runs/04_recipe.ipynb #2291cdc0
+def started(recipe: Recipe, data, folder: RunFolder, workers: Workers) -> Training:
+    "A training at its start: what can begin from photographs has done so."
+    from landmark_nb.train.start import start_model
+
+    training = recipe.training(data, folder, workers)
+    start_model(training.state.model, training.sample, training.sampled, workers)
+    return training
+
+
+def after_trial(recipe: Recipe, data, folder: RunFolder, progress: bool, workers: Workers) -> Recipe:
+    "The recipe with the settings that its trial has chosen, or chooses now."
+    candidates = getattr(recipe, "candidates", list)()
+    if not recipe.run.trial or len(candidates) < 2:
+        return recipe
+
+    def begin(settings: dict) -> Training:
+        training = started(from_flat(recipe, settings), data, folder, workers)
+        training.begin()
+        return training
+
+    best = chosen_before(folder)
+    workers.barrier()  # before anybody writes
+    if best is None:
+        best = try_each(candidates, begin, recipe.run.trial, folder, workers, progress)
+    return from_flat(recipe, best)
+
 # %% ../../nbs/runs/04_recipe.ipynb #0af52025
 def fit(
     recipe: Recipe,
@@ -207,13 +235,12 @@ def fit(
     The best model is in `best.safetensors`. All workers call it; the first logs, validates with their help,
     and saves with them.
     """
-    from landmark_nb.train.start import start_model
-
-    training = recipe.training(data, folder, workers)
+    recipe = after_trial(recipe, data, folder, progress, workers)
     if last := latest_checkpoint(folder.checkpoints):
+        training = recipe.training(data, folder, workers)
         training.resume(last)
     else:
-        start_model(training.state.model, training.sample, training.sampled, workers)
+        training = started(recipe, data, folder, workers)
     seen = training.state.step + (folder.path / "config.json").is_file()
     advice = "the run folder must lie where all machines can see it"
     same_everywhere(workers, seen, f"{folder.path}: the workers see different files there; {advice}")
@@ -221,7 +248,7 @@ def fit(
         folder.cut(training.state.step)
     workers.barrier()
     remember(training, folder.events("quarantine"))
-    if not over(training):
+    if not over(training, recipe.run.patience):
         training.begin()
         watch_over(Watch(training, recipe.run, folder, workers, progress))
     return training.state
@@ -383,7 +410,8 @@ def write_run_report(result: Result) -> Path:
     own, events = result.recipe.report(result), result.folder.events()
     lead = "Every setting of this run; the recipe's default where it differs."
     settings = Section("Parameters", lead, settings_table(result.recipe), fold=True)
-    sections = [*own.sections, *file_sections(events), duration_section(events), settings]
+    shared = [*trial_sections(events), *file_sections(events), duration_section(events), settings]
+    sections = [*own.sections, *shared]
     foot = f"landmark_nb {__version__} · {result.path.name}"
     return write_report(result.report, own.title, own.lead, own.cards, sections, foot)
 

@@ -33,6 +33,15 @@ class RunConfig(Config):
     )
     eval_batch: int = knob(64, "images a batch when extracting descriptors", 1, free=True)
     eval_every: int = knob(0, "steps between validations; 0: at the end of each iteration", 0)
+    patience: int = knob(
+        0, "steps without a better model after which training ends; 0: it never ends early", 0
+    )
+    trial: int = knob(
+        0,
+        "steps of a short trial of each of the recipe's candidates (rate, batch norm) before the training, "
+        "which then goes by the best of them on validation; 0: no trial",
+        0,
+    )
     log_every: int = knob(10, "steps between two lines of the loss in metrics.jsonl", 1, free=True)
     checkpoint_minutes: float = knob(
         10.0, "at most this long between checkpoints; one is written after each iteration too", 0, free=True

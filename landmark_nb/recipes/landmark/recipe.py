@@ -46,6 +46,7 @@ from landmark_nb.runs.settings import (
     count_workers,
     data_name,
 )
+from ...runs.trial import usual_candidates
 from ...runs.watch import Training
 from landmark_nb.train.progressive import (
     Plan,
@@ -412,6 +413,12 @@ class TrainedLandmarks(CheckedLandmarks):
         lists = [s.list for s in self.stages]
         places = self.run.out, self.run.worlds
         return read_landmarks(self.data, lists, *places, workers, note=test, test=self.run.test)
+
+    def candidates(self) -> list[dict]:
+        "Settings that a trial compares; only where photographs are held out to judge them by."
+        if self.data.fold < 0:
+            return []
+        return usual_candidates(self.train.lr, self.model.batch_norm, self.model.weights != "none")
 
     def total_steps(self, data: LandmarkData) -> int:
         "Optimiser steps of all stages."

@@ -51,6 +51,7 @@ from landmark_nb.runs.settings import (
     count_workers,
     data_name,
 )
+from ...runs.trial import usual_candidates
 from ...runs.watch import Training
 from ...train.checkpoint import load_checkpoint
 from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace
@@ -245,6 +246,10 @@ class PlacesRecipe(CheckedPlaces):
     def optim_of(self, data: PlaceData) -> OptimConfig:
         "The settings of the optimisers, with their rates."
         return self.optim
+
+    def candidates(self) -> list[dict]:
+        "Settings that a trial compares."
+        return usual_candidates(self.optim.lr, self.model.batch_norm, self.model.weights != "none")
 
     def prepare(self, workers: Workers = Workers(), train: bool = True, test: bool = True) -> PlaceData:
         "Partition the training images, choose the groups, read this worker's, and the test sets."
