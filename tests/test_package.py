@@ -39,7 +39,7 @@ DATA = [
     ("partition", "samplers", "augment"),
     ("loaders",),
     ("layouts",),
-    ("landmarks", "shards", "places", "checkup"),
+    ("landmarks", "shards", "places", "checkup", "holdout"),
 ]
 # Arrows that are allowed to these modules alone.
 ONLY = {
