@@ -251,6 +251,7 @@ def fit(
     if not over(training, recipe.run.patience):
         training.begin()
         watch_over(Watch(training, recipe.run, folder, workers, progress))
+    training.finish()
     return training.state
 
 # %% ../../nbs/runs/04_recipe.ipynb #9eb1d7c3

@@ -45,6 +45,7 @@ class Training:
     begin: Callable[[], None] = lambda: (
         None
     )  # called once the state is as it should be, before the first step
+    finish: Callable[[], None] = lambda: None  # called after the last step, also if it was done before
     sample: Callable[[], Iterable] = lambda: ()  # `train.start.Sample`: what the model starts from
     sampled: int = 0  # rows of the sample, of all workers
 

@@ -351,10 +351,19 @@ class PlaceTraining:
         if self.workers.first:
             save_model(self.state.measured, self.folder.path / "best.safetensors")
 
+    def finish(self):
+        "Nothing is left to do after the last step."
+
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #90420776
-def begin_training(c: PlacesRecipe, data: PlaceData, folder: RunFolder, workers: Workers) -> Training:
+def begin_training(
+    c: PlacesRecipe,
+    data: PlaceData,
+    folder: RunFolder,
+    workers: Workers,
+    kind: type = PlaceTraining,  # or a class that goes beyond it
+) -> Training:
     "A training of a recipe for places that has not begun."
-    own = PlaceTraining(c, data, folder, workers)
+    own = kind(c, data, folder, workers)
     return Training(
         own.state,
         total=c.total_steps(data),
@@ -367,6 +376,7 @@ def begin_training(c: PlacesRecipe, data: PlaceData, folder: RunFolder, workers:
         hours=c.train.hours,
         groups=set(data.images),
         begin=own.begin,
+        finish=own.finish,
         sample=lambda: sample_photographs(data, c.data.image_size, c.run.seed),
         sampled=batches_of_sample(data) * data.batch * len(data.groups),
     )
