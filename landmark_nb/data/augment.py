@@ -124,15 +124,20 @@ def augment(
     images: Tensor,  # uint8 [b, 3, h, w]
     r: np.random.Generator,  # decides everything
     cfg: AugmentConfig = AugmentConfig(),
+    part: tuple[int, int] = (
+        0,
+        1,
+    ),  # (rank, workers): images are the rank-th of so many parts of a batch
 ) -> Tensor:  # float32 [b, 3, h, w] in [0, 1], on the images' device
-    "Colour jitter and random resized crop of a whole batch."
-    n, device = len(images), images.device
-    b, c, s = (draw_factors(r, n, a) for a in (cfg.brightness, cfg.contrast, cfg.saturation))
-    h = torch.from_numpy(r.uniform(-cfg.hue, cfg.hue, n).astype(np.float32))
-    box = torch.from_numpy(crop_boxes(r, n, cfg.crop_scale))
+    "Colour jitter and random resized crop of a whole batch, or of a worker's part of it."
+    device, n = images.device, len(images) * part[1]
+    own = slice(len(images) * part[0], len(images) * (part[0] + 1))
+    factors = [draw_factors(r, n, a) for a in (cfg.brightness, cfg.contrast, cfg.saturation)]
+    factors.append(torch.from_numpy(r.uniform(-cfg.hue, cfg.hue, n).astype(np.float32)))
+    box = torch.from_numpy(crop_boxes(r, n, cfg.crop_scale))[own]
     x = images.float() / 255
-    m, offset = color_matrices(b, c, s, h, x.mean((2, 3)).cpu())
-    theta = torch.zeros(n, 2, 3)
+    m, offset = color_matrices(*(f[own] for f in factors), x.mean((2, 3)).cpu())
+    theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0] = box[:, 2]
     theta[:, 1, 1] = box[:, 3]
     theta[:, :, 2] = box[:, :2]

@@ -104,6 +104,7 @@ class StepBatches(ImageFiles):
         shards=None,  # `data.shards.Shards` of the same rows: images come from there instead
         per_class: int = 1,  # images of each class in a step; must divide batch
         squares: Squares | None = None,  # the same rows kept in memory: images come from there instead
+        part: tuple[int, int] = (0, 1),  # (rank, workers): the rank-th of so many equal parts of each batch
     ):
         super().__init__(root, ids, size, shards)
         self.squares = squares
@@ -111,27 +112,38 @@ class StepBatches(ImageFiles):
         self.batch = batch
         self.seed = seed
         self.per_class = per_class
+        self.part = part
 
     def draw(self, group: int, step: int) -> tuple[np.ndarray, list[np.ndarray]]:
         "Labels and rows of a batch, as `draw_step` gives them."
         return draw_step(self.groups[group], self.seed, step, self.batch, self.per_class)
 
+    def rows(self, n: int) -> tuple[int, int]:
+        "The first of this worker's rows of a batch of n, and the first after the last."
+        rank, workers = self.part
+        return n * rank // workers, n * (rank + 1) // workers
+
     def __getitem__(self, key: tuple[int, int]) -> dict:
         "The batch of (group, step). Raises `BadImage` for a class of which nothing can be decoded."
         group, step = key
         labels, orders = self.draw(group, step)
+        begin, end = self.rows(len(labels))
         images, bad, files = [], [], {}
-        for label, order in zip(labels[:: self.per_class].tolist(), orders):
-            taken, failed = read_first(order.tolist(), self.per_class, self.read)
+        for i, (label, order) in enumerate(zip(labels[:: self.per_class].tolist(), orders)):
+            at = i * self.per_class
+            own = range(max(begin - at, 0), min(end - at, self.per_class))  # of the class's images
+            if not own:
+                continue
+            taken, failed = read_first(order.tolist(), own.stop, self.read)
             if not taken:
                 raise BadImage(
                     f"group {group}, class {label}: not one of its {len(order)} images can be decoded;"
                     f" the first: {failed[0][1]}"
                 )
-            images += [taken[i % len(taken)][1] for i in range(self.per_class)]  # some twice, if too few
+            images += [taken[k % len(taken)][1] for k in own]  # some twice, if too few
             bad += [(label, self.id_of(row), why) for row, why in failed]
             files |= {label: len(order)} if failed else {}
-        return make_batch(group, step, self.stack(images), labels, bad, files)
+        return make_batch(group, step, self.stack(images), labels[begin:end], bad, files)
 
     def read(self, row: int):
         "The image of a row; the row itself, once it is in memory. Raises `BadImage` or `FileNotFoundError`."
@@ -143,19 +155,29 @@ class StepBatches(ImageFiles):
 
 # %% ../../nbs/data/07_loaders.ipynb #aa131145
 class ClassBatches(StepBatches):
-    "`ds[group, i]` are `per_class` photographs of each class of the i-th part of a group."
+    "`ds[group, i]` are `per_class` photographs of each class of the i-th batch of a group, or of its part."
+
+    def classes(self, group: int) -> tuple[int, int]:
+        "The first class of this worker's part of a group, and the first after the last."
+        return super().rows(self.groups[group].n_classes)
+
+    def rows(self, n: int) -> tuple[int, int]:
+        "All of a batch: it is the classes that are in parts."
+        return 0, n
 
     def draw(self, group: int, step: int) -> tuple[np.ndarray, list[np.ndarray]]:
         "Labels and rows of a batch; of each class in an order of its own."
         g, n = self.groups[group], max(1, self.batch // self.per_class)
-        labels = np.arange(step * n, min((step + 1) * n, g.n_classes))
+        first, end = self.classes(group)
+        labels = np.arange(first + step * n, min(first + (step + 1) * n, end))
         orders = [rng(self.seed, g.group, 7, int(c)).permutation(g.rows_of(int(c))) for c in labels]
         return np.repeat(labels, self.per_class), orders
 
     def keys(self, group: int) -> list[tuple[int, int]]:
-        "What to ask for all classes of a group."
+        "What to ask for all classes of a group, or of its part."
         n = max(1, self.batch // self.per_class)
-        return [(group, i) for i in range(-(-self.groups[group].n_classes // n))]
+        first, end = self.classes(group)
+        return [(group, i) for i in range(-(-(end - first) // n))]
 
 # %% ../../nbs/data/07_loaders.ipynb #7d55f1c3
 def batches(

@@ -10,48 +10,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .shared import SharedHead
+
 # %% ../../nbs/models/02_cosface.ipynb #ef116ec4
-class CosFace(nn.Module):
+class CosFace(SharedHead):
     "A head is called as `head(descriptors, labels) -> loss`, the mean over the batch."
 
     def __init__(
         self,
         dim: int,  # length of the descriptors
-        classes: int,  # of one group
+        classes: int,  # of one group, of all workers
         s: float = 30.0,  # scale of the cosines
         m: float = 0.4,  # margin, in cosine
+        shard: tuple[int, int] = (0, 1),  # (rank, workers): holds this worker's share of the classes alone
     ):
-        super().__init__()
         if dim < 1 or classes < 1:
             raise ValueError(f"CosFace(dim={dim}, classes={classes}): both must be at least 1")
+        super().__init__(classes, shard)
         self.s, self.m = s, m
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(classes, dim)))
+        weight = nn.init.xavier_uniform_(torch.empty(classes, dim))  # of all: a share is cut from it
+        self.weight = nn.Parameter(weight if shard[1] == 1 else weight[self.lo : self.hi].clone())
 
     def logits(self, x: Tensor) -> Tensor:
-        "Scaled cosines [b, classes] without a margin."
+        "Scaled cosines [b, classes of this worker] without a margin."
         return self.s * F.linear(F.normalize(x, dim=-1), F.normalize(self.weight, dim=-1))
 
     def forward(
         self,
-        x: Tensor,  # [b, dim] descriptors
+        x: Tensor,  # [b, dim] descriptors; over several workers each one's own part of the batch
         labels: Tensor,  # int64 [b]
-    ) -> Tensor:  # scalar, the mean over the batch
+    ) -> Tensor:  # scalar, the mean over the batch of all workers
         "The loss (eq. 4)."
+        x, labels = self.whole_batch(x, labels)
         logits = self.logits(x)
-        margin = torch.zeros_like(logits).scatter_(1, labels[:, None], self.s * self.m)
-        return F.cross_entropy(logits - margin, labels)
+        own = (labels >= self.lo) & (labels < self.hi)
+        columns = (labels - self.lo).clamp(0, len(self.weight) - 1)
+        margin = self.s * self.m * own.to(logits.dtype)
+        margins = torch.zeros_like(logits).scatter_(1, columns[:, None], margin[:, None])
+        return self.cross_entropy(logits - margins, labels)
 
     @torch.no_grad()
     def imprint(
         self,
-        x: Tensor,  # [n, dim] descriptors of some photographs
-        labels: Tensor,  # int64 [n]
+        x: Tensor,  # [n, dim] descriptors of some photographs, of this worker's classes
+        labels: Tensor,  # int64 [n], by the class list of all workers
     ):
         """Let each class's direction start as the mean of its photographs (Qi et al., 2018).
 
-        A class without photographs, or whose mean is nothing, keeps its own.
+        A class without photographs, or whose mean is nothing, keeps its own. Workers that share a head
+        call it together.
         """
-        means = torch.zeros_like(self.weight).index_add_(0, labels, x.to(self.weight.dtype))
-        length = self.weight.norm(dim=1).mean()
+        means = torch.zeros_like(self.weight).index_add_(0, labels - self.lo, x.to(self.weight.dtype))
+        length = self.mean_of_classes(self.weight.norm(dim=1))
         given = means.norm(dim=1) > 1e-6
         self.weight[given] = F.normalize(means[given], dim=1) * length

@@ -50,9 +50,10 @@ def cosface(
     dim: int,  # length of the descriptors
     counts,  # int64 [classes] training images of each class; only how many there are matters
     settings: CosFaceConfig,
+    shard: tuple[int, int] = (0, 1),  # (rank, workers): holds this worker's classes alone
 ) -> CosFace:
     "CosFace (Wang et al., 2018): a direction for each class, and a margin in cosine."
-    return CosFace(dim, len(counts), settings.scale, settings.margin)
+    return CosFace(dim, len(counts), settings.scale, settings.margin, shard)
 
 # %% ../../nbs/models/04_losses.ipynb #6043d87d
 @dataclass(frozen=True)

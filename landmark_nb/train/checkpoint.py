@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ADAM', 'STATE', 'BEST', 'pack', 'misfit', 'named_weights', 'unpack_moments', 'unpack', 'numbered',
-           'latest_checkpoint', 'differing', 'head_file', 'write_head', 'trunk_tensors', 'begin_part', 'write_part',
-           'groups_in', 'finish_part', 'attempt', 'way_out', 'refusal', 'save_checkpoint', 'naming', 'most_bytes',
-           'read_tensors', 'read_state', 'read_state_json', 'check_checkpoints', 'load_trunk', 'moments_of_trunk',
-           'load_head', 'load_checkpoint']
+           'latest_checkpoint', 'differing', 'head_file', 'whole_rows', 'head_tensors', 'link_head', 'heads_to_write',
+           'trunk_tensors', 'begin_part', 'attempt', 'write_part', 'groups_in', 'finish_part', 'way_out', 'refusal',
+           'save_checkpoint', 'naming', 'most_bytes', 'read_tensors', 'read_state', 'read_state_json',
+           'check_checkpoints', 'load_trunk', 'moments_of_trunk', 'own_rows', 'load_head', 'load_checkpoint']
 
 # %% ../../nbs/train/02_checkpoint.ipynb #a7ab1913
 import contextlib
@@ -34,6 +34,7 @@ from landmark_nb.core import (
     remove,
     save_tensors,
 )
+from ..models.shared import class_range
 from .state import Head, State, trained_weights
 from .workers import Workers
 
@@ -144,20 +145,56 @@ def head_file(group: int) -> str:
     return f"group-{group:05d}.safetensors"
 
 # %% ../../nbs/train/02_checkpoint.ipynb #e0c16fee
-def write_head(
+def whole_rows(
+    t: Tensor,  # [own classes, ...] of this worker
+    classes: int,  # of all workers
+    workers: Workers,  # that share them
+) -> Tensor:  # [classes, ...], in host memory
+    "A tensor with the rows of all workers, to the bit."
+    lo, hi = class_range(classes, workers.rank, workers.world)
+    whole = torch.zeros(classes, *t.shape[1:], dtype=t.dtype, device=workers.device)
+    whole[lo:hi] = t.to(workers.device)
+    workers.sum_(whole.view(torch.uint8))
+    return whole.cpu()
+
+
+def head_tensors(head: Head, workers: Workers) -> dict[str, Tensor]:
+    "A head's tensors: of all classes where workers share it, which call this together; else its own."
+    tensors = pack(head.module, head.opt)
+    if workers.world > 1 and head.share[1] > 1:
+        lo, hi = class_range(head.module.classes, *head.share)
+        for name, t in tensors.items():
+            if t.ndim and len(t) == hi - lo:
+                tensors[name] = whole_rows(t, head.module.classes, workers)
+    return tensors if head.trunk is None else tensors | {"trunk.moments": head.trunk}
+
+# %% ../../nbs/train/02_checkpoint.ipynb #f1c8ce8c
+def link_head(
     folder: Path,  # that becomes the checkpoint
     group: int,
-    head: Head,
     before: Path | None,  # the last checkpoint, if it holds the head as it is now
-):
-    "Write a head, or link the file that holds it already."
-    file = head_file(group)
-    if before is not None and (before / file).exists():
-        with contextlib.suppress(OSError):  # a file system without links
-            os.link(before / file, folder / file)
-            return
-    own = {} if head.trunk is None else {"trunk.moments": head.trunk}
-    save_tensors(folder / file, pack(head.module, head.opt) | own)
+) -> bool:
+    "Link the file that holds a head already; whether that worked. Not where a file system has no links."
+    if before is not None:
+        with contextlib.suppress(OSError):
+            os.link(before / head_file(group), folder / head_file(group))
+            return True
+    return False
+
+
+def heads_to_write(
+    part: Path,  # the folder that becomes the checkpoint
+    state: State,
+    last: Path | None,  # the last checkpoint
+) -> list[int]:  # groups; the same for all workers that share heads
+    "Groups whose heads must be written; the others are linked."
+    order, sharing = sorted(state.heads), state.sharing
+    own = order if sharing.first else []
+    wanted = {g for g in own if not link_head(part, g, None if g in state.changed else last)}
+    if sharing.world > 1 and order:
+        flags = torch.tensor([float(g in wanted) for g in order], device=sharing.device)
+        wanted = {g for g, flag in zip(order, sharing.sum_(flags).tolist()) if flag}
+    return [g for g in order if g in wanted]
 
 # %% ../../nbs/train/02_checkpoint.ipynb #233b2e9d
 def trunk_tensors(state: State) -> dict[str, Tensor]:
@@ -178,11 +215,25 @@ def begin_part(part: Path):
         remove(left)
     part.mkdir()
 
+# %% ../../nbs/train/02_checkpoint.ipynb #81369c35
+def attempt(do: Callable[[], None]) -> OSError | None:
+    "Do something; returns the system's refusal, if it refuses."
+    try:
+        do()
+    except OSError as e:
+        return e
+    return None
+
 # %% ../../nbs/train/02_checkpoint.ipynb #2eedb56f
 def write_part(part: Path, state: State, last: Path | None, first: bool):
-    "Write this worker's heads, and the trunk if it is the first worker."
-    for group, head in state.heads.items():
-        write_head(part, group, head, None if group in state.changed else last)
+    "Write this worker's heads, and the trunk if it is the first worker. Raises `OSError` at the end."
+    sharing, error = state.sharing, None
+    for group in heads_to_write(part, state, last):
+        tensors = head_tensors(state.heads[group], sharing)
+        if sharing.first and error is None:
+            error = attempt(partial(save_tensors, part / head_file(group), tensors))
+    if error is not None:
+        raise error
     if first:
         save_tensors(part / "trunk.safetensors", trunk_tensors(state))
 
@@ -206,15 +257,6 @@ def finish_part(part: Path, done: Path, state: State, config: dict):
     atomic_write(part / "state.json", json.dumps(info))
     remove(done)  # it is not whole, or nothing would be written
     os.replace(part, done)
-
-# %% ../../nbs/train/02_checkpoint.ipynb #81369c35
-def attempt(do: Callable[[], None]) -> OSError | None:
-    "Do something; returns the system's refusal, if it refuses."
-    try:
-        do()
-    except OSError as e:
-        return e
-    return None
 
 # %% ../../nbs/train/02_checkpoint.ipynb #7f9871f4
 def way_out(folder: Path, number: int | None) -> str:
@@ -368,6 +410,15 @@ def moments_of_trunk(tensors: dict[str, Tensor], state: State) -> Tensor | None:
         raise ValueError(f"its tensor 'trunk.moments' is of shape {list(own.shape)}, not that of the trunk")
     return own
 
+# %% ../../nbs/train/02_checkpoint.ipynb #27623283
+def own_rows(tensors: dict[str, Tensor], head: Head) -> dict[str, Tensor]:
+    "Of a whole head's tensors the rows of the classes that a worker holds."
+    if head.share[1] == 1:
+        return tensors
+    classes = head.module.classes
+    lo, hi = class_range(classes, *head.share)
+    return {name: t[lo:hi] if t.ndim and len(t) == classes else t for name, t in tensors.items()}
+
 # %% ../../nbs/train/02_checkpoint.ipynb #d46c1164
 def load_head(
     state: State,
@@ -379,7 +430,8 @@ def load_head(
     if group not in counts:
         raise ValueError(f"{file}: is the head of group {group}, but counts has {sorted(counts)} alone")
     head = state.head(group, counts[group])
-    tensors = read_tensors(file, most_bytes(head.module) + most_bytes(state.model))
+    most = 2 * head.share[1] * most_bytes(head.module) + most_bytes(state.model)
+    tensors = own_rows(read_tensors(file, most), head)
     if wrong := misfit(head.module.state_dict(), named_weights(tensors)):
         raise ValueError(f"{file}: {wrong}; group {group} has {len(counts[group])} classes now")
     with naming(file):

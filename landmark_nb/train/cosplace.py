@@ -19,6 +19,7 @@ from ..config import Config, knob
 from ..core import rng
 from ..data.augment import AugmentConfig, augment
 from .state import Head, State, follow, new_head, set_rate, train_step
+from .workers import data_parallel
 
 # %% ../../nbs/train/03_cosplace.ipynb #1ab904f2
 @dataclass(frozen=True)
@@ -95,10 +96,11 @@ def prepare_batch(
     aug: AugmentConfig,
 ) -> tuple[Tensor, Tensor]:  # float [b, 3, s, s] in [0, 1]; int64 [b]; both on the training device
     "Augmented images and labels; seeds torch for dropout and the like, if the trunk has any."
-    key = state.seed, batch["group"]
-    torch.manual_seed(hash_key(*key, batch["step"]))
+    key, (rank, world) = (state.seed, batch["group"]), (state.sharing.rank, state.sharing.world)
+    own = (rank,) if rank else ()  # dropout differs between workers
+    torch.manual_seed(hash_key(*key, batch["step"], *own))
     images = batch["images"].to(state.device, non_blocking=True)
-    images = augment(images, rng(*key, 2, batch["step"]), aug)
+    images = augment(images, rng(*key, 2, batch["step"]), aug, (rank, world))
     return images, batch["labels"].to(state.device)
 
 # %% ../../nbs/train/03_cosplace.ipynb #c023f1a7
@@ -147,7 +149,11 @@ def cosplace(
     cfg: CosPlaceConfig,
     aug: AugmentConfig = AugmentConfig(),
 ) -> Iterator[GroupStep]:
-    "CosPlace (eq. 3), from `state.step` on. The state is consistent whenever it yields."
+    """CosPlace (eq. 3), from `state.step` on. The state is consistent whenever it yields.
+
+    Where several workers share batches (`state.sharing`), the loader gives this one's part of each.
+    """
+    net = data_parallel(state.model, state.device, state.sharing)
     trained = None  # the group whose head is on the device
     for batch in loader:
         e, i = divmod(state.step, cfg.steps)
@@ -161,7 +167,7 @@ def cosplace(
         state.changed.add(g)
         set_rates(state, head, cfg)
         images, labels = prepare_batch(state, batch, aug)
-        loss = train_step(state, head, images, labels, train_trunk=i >= cfg.freeze_steps)
+        loss = train_step(state, head, images, labels, i >= cfg.freeze_steps, net)
         follow(state, state.cfg.ema)
         state.step += 1
         yield GroupStep(state.step, e, g, loss, batch, first=i == 0, last=i == cfg.steps - 1)

@@ -6,8 +6,8 @@
 __all__ = ['Stage', 'check_stage', 'read_stage', 'parse_stages', 'ProgressiveConfig', 'Plan', 'make_plan', 'stage_rate',
            'epoch_rows', 'schedule', 'ClassList', 'ProgressiveState', 'new_progressive', 'idle_parameters', 'fit_trunk',
            'make_optimizer', 'stage_loss', 'begin_stage', 'overlap', 'rows_are_classes', 'read_piece', 'load_pieces',
-           'resume', 'Trained', 'next_batch', 'prepare_images', 'exchange', 'add_gradients', 'take_step',
-           'data_parallel', 'train_stage', 'progressive']
+           'resume', 'Trained', 'next_batch', 'prepare_images', 'exchange', 'add_gradients', 'take_step', 'train_stage',
+           'progressive']
 
 # %% ../../nbs/train/07_progressive.ipynb #f1873a74
 import contextlib
@@ -25,8 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import Chosen, choose, coerce, knob
 from ..core import rng
 from ..data.augment import LandmarkAugmentConfig, augment_landmarks
-from ..models.arcface import class_range
 from ..models.losses import LOSSES, make_loss
+from ..models.shared import class_range
 from .checkpoint import load_checkpoint, read_state_json, unpack
 from landmark_nb.train.state import (
     Head,
@@ -38,7 +38,7 @@ from landmark_nb.train.state import (
     parts_of,
     set_rate,
 )
-from .workers import Workers
+from .workers import Workers, data_parallel
 
 # %% ../../nbs/train/07_progressive.ipynb #771ca642
 @dataclass(frozen=True)
@@ -520,13 +520,6 @@ def take_step(state: ProgressiveState, head: Head, cfg: ProgressiveConfig):
     if head.opt is not None:
         head.opt.step()
     follow(state, cfg.ema)
-
-# %% ../../nbs/train/07_progressive.ipynb #9f56bdcc
-def data_parallel(model: nn.Module, device: str, workers: Workers) -> nn.Module:
-    "The model, or where there are several workers DDP around it, which averages their gradients."
-    if workers.world == 1:
-        return model
-    return DistributedDataParallel(model, device_ids=None if device == "cpu" else [torch.device(device)])
 
 # %% ../../nbs/train/07_progressive.ipynb #ce89da55
 def train_stage(

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PartRates', 'OptimConfig', 'parts_of', 'set_rate', 'trained_weights', 'adam', 'Head', 'new_head', 'State',
-           'moving_average', 'follow', 'new_state', 'autocast', 'head_step', 'train_step', 'all_finite', 'Step']
+           'moving_average', 'follow', 'new_state', 'autocast', 'loss_of_all', 'agree_on_gradients', 'head_step',
+           'train_step', 'all_finite', 'Step']
 
 # %% ../../nbs/train/01_state.ipynb #f79eb423
 from collections.abc import Callable, Iterable
@@ -16,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Chosen, Config, choose, knob
-from ..models.losses import LOSSES, make_loss
+from ..models.losses import LOSSES, can_be_shared, make_loss
+from ..models.shared import GatherRows
+from .workers import Workers
 
 # %% ../../nbs/train/01_state.ipynb #d4835598
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ class Head:
     host: dict = field(default_factory=dict)  # its place in host memory: pinned, made once
     trunk: Tensor | None = None  # the trunk's Adam moments that belong to the group, if it keeps some
 
+    @property
+    def share(self) -> tuple[int, int]:  # (rank, workers)
+        "Which share of the classes it is; (0, 1): all of them."
+        return getattr(self.module, "shard", (0, 1))
+
     def to(self, device: str):
         "Move weights, buffers and the optimiser's state to a device, or back to host memory."
         for name, p in self.module.named_parameters():
@@ -149,6 +157,7 @@ class State:
     momentum: Tensor | None = None  # of SlowMo's outer step, [trunk's trainable weights]
     scaler: torch.amp.GradScaler | None = None  # of the loss, for float16
     ema: nn.Module | None = None  # a moving average of the model
+    sharing: Workers = Workers()  # those that share each batch, and the heads by class
     start: Callable[[int, nn.Module], None] | None = None  # gives the loss of a group its first weights
     step: int = 0  # optimiser steps of the trunk's clock
     seconds: float = 0.0  # spent training, over all sessions
@@ -161,12 +170,19 @@ class State:
     ) -> Head:
         "The head of a group, on the training device; made on first use from the group's own seed."
         if group not in self.heads:
-            loss = make_loss(self.cfg.loss, self.dim, counts, self.seed * 1_000_003 + group)
+            seed, share = self.seed * 1_000_003 + group, self.share_of(len(counts))
+            loss = make_loss(self.cfg.loss, self.dim, counts, seed, share)
             if self.start is not None:
                 self.start(group, loss.to(self.device))
             self.heads[group] = new_head(loss, self.cfg.head_lr)
         self.changed.add(group)
         return self.heads[group].to(self.device)
+
+    def share_of(self, classes: int) -> tuple[int, int]:  # (rank, workers)
+        "Which share of a head's classes this worker holds; all of them where the loss cannot be shared."
+        if can_be_shared(self.cfg.loss) and classes >= self.sharing.world:
+            return self.sharing.rank, self.sharing.world
+        return 0, 1
 
     @property
     def measured(self) -> nn.Module:
@@ -225,6 +241,34 @@ def autocast(
     kind = torch.float16 if precision == "float16" else torch.bfloat16
     return torch.autocast(device.split(":")[0], kind, enabled=precision != "float32")
 
+# %% ../../nbs/train/01_state.ipynb #804691b3
+def loss_of_all(
+    sharing: Workers,
+    head: Head,
+    descriptors: Tensor,  # float32 [b, dim] of this worker
+    labels: Tensor,  # int64 [b]
+) -> tuple[Tensor, Tensor]:  # scalars: the loss, and what this worker differentiates
+    "The mean loss over the batch of all workers."
+    if sharing.world == 1 or head.share[1] > 1:
+        loss = head.module(descriptors, labels)
+        return loss, loss
+    loss = head.module(GatherRows.apply(descriptors), GatherRows.apply(labels))
+    return loss, loss / sharing.world
+
+# %% ../../nbs/train/01_state.ipynb #ccc8cc1d
+def agree_on_gradients(state: State, head: Head):
+    "After a backward pass: let the workers that share a batch take the same step of a head, or none."
+    gradients = [p.grad for p in head.module.parameters() if p.grad is not None]
+    if state.sharing.world == 1 or not gradients:
+        return
+    if head.share[1] == 1:
+        for g in gradients:
+            state.sharing.sum_(g)
+    elif state.scaler.is_enabled():
+        nothing = 0 * torch.stack(torch._foreach_norm(gradients)).sum()  # or NaN
+        first = gradients[0]
+        first[(0,) * first.ndim] += state.sharing.sum_(nothing)
+
 # %% ../../nbs/train/01_state.ipynb #ba875ec1
 def head_step(
     state: State,
@@ -232,18 +276,20 @@ def head_step(
     images: Tensor,  # float [b, 3, s, s] in [0, 1]
     labels: Tensor,  # int64 [b]
     train_trunk: bool = True,
+    net: nn.Module | None = None,  # DDP around the model, where several workers share the batch
 ) -> Tensor:  # the loss, a scalar
     "Forward and backward on one batch, and the head's own step; the trunk's gradients are added up."
     model = state.model.train(train_trunk)
     images = images.contiguous(memory_format=torch.channels_last)
     with autocast(state.device, state.cfg.precision), torch.set_grad_enabled(train_trunk):
-        descriptors = model(images)
-    loss = head.module(descriptors.float(), labels)
+        descriptors = net(images) if net is not None and train_trunk else model(images)
+    loss, own = loss_of_all(state.sharing, head, descriptors.float(), labels)
     if head.opt is not None:
         head.opt.zero_grad(set_to_none=True)
     if loss.requires_grad:  # not where the trunk is frozen and the loss has nothing to learn
-        state.scaler.scale(loss).backward()
+        state.scaler.scale(own).backward()
     if head.opt is not None:
+        agree_on_gradients(state, head)
         state.scaler.step(head.opt)
     return loss.detach()
 
@@ -254,10 +300,11 @@ def train_step(
     images: Tensor,  # float [b, 3, s, s] in [0, 1]
     labels: Tensor,  # int64 [b]
     train_trunk: bool = True,
+    net: nn.Module | None = None,  # DDP around the model, where several workers share the batch
 ) -> Tensor:  # the loss, a scalar
     "One step of trunk and head on one batch."
     state.opt.zero_grad(set_to_none=True)
-    loss = head_step(state, head, images, labels, train_trunk)
+    loss = head_step(state, head, images, labels, train_trunk, net)
     if train_trunk:
         state.scaler.step(state.opt)
     if train_trunk or head.opt is not None:
