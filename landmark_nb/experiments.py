@@ -19,6 +19,7 @@ from .models.embed import Embedder, ModelConfig, load_model
 from .recipes.landmark.recipe import Landmark
 from .recipes.places import measure as places
 from .recipes.places.data import choose_groups
+from .recipes.places.finetune import Finetune
 from .recipes.places.measure import NS, describe_set
 from .recipes.places.recipes import CosPlace, DCosPlace, frozen_trunk
 from .runs.recipe import RECIPES, Recipe, Result, configure, figures, run, settings_table
