@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['YEAR', 'MONTH', 'DAY', 'FIELD', 'IN_NAME', 'KNOWN', 'APART', 'DRAWS', 'MANY_DRAWS', 'BLOCKS', 'LEAST_PIECE',
            'MOST_LOST', 'ENOUGH', 'MOST', 'FEW_QUERIES', 'TRAIN', 'VAL', 'TEST', 'GAP', 'ASIDE', 'WORDS', 'LEAST',
-           'LEAST_KEPT', 'GOOD', 'dates_of', 'Visits', 'number_visits', 'visits_of', 'along_extent', 'best_cut',
-           'divide_pieces', 'cut_map', 'Cells', 'number_cells', 'count_cells', 'lost_to_gap', 'Deal', 'deal_pieces',
-           'regions', 'query_visits', 'stretches', 'beyond', 'Divided', 'answered', 'divide', 'HeldOut', 'explain',
-           'check_wishes', 'too_small', 'no_answers', 'attempts', 'splits_of', 'place_set', 'parts_of', 'hold_out',
-           'labelled_visits']
+           'LEAST_HELD', 'LEAST_KEPT', 'GOOD', 'dates_of', 'Visits', 'number_visits', 'visits_of', 'along_extent',
+           'best_cut', 'divide_pieces', 'cut_map', 'Cells', 'number_cells', 'count_cells', 'lost_to_gap', 'Deal',
+           'deal_pieces', 'regions', 'query_visits', 'stretches', 'beyond', 'Divided', 'answered', 'divide', 'HeldOut',
+           'explain', 'check_wishes', 'too_small', 'no_answers', 'attempts', 'splits_of', 'place_set', 'parts_of',
+           'hold_out', 'labelled_visits']
 
 # %% ../../nbs/data/12_holdout.ipynb #f03b45fb
 from dataclasses import dataclass
@@ -375,7 +375,7 @@ def explain(held: HeldOut) -> list[str]:
     return lines
 
 # %% ../../nbs/data/12_holdout.ipynb #a12ae39f
-LEAST = 100  # photographs
+LEAST, LEAST_HELD = 100, 15  # photographs in all, and of a split
 
 
 def check_wishes(m: Manifest, shares: tuple, radius: float, gap: float | None):
@@ -391,6 +391,10 @@ def check_wishes(m: Manifest, shares: tuple, radius: float, gap: float | None):
             f"{m.root}: {len(m)} photographs are too few to hold some out; {LEAST} are needed,"
             " or folders val/ and test/ of your own"
         )
+    held = min(share for share in shares if share) * len(m)
+    if held < LEAST_HELD:
+        text = f"of {len(m)} photographs that is {held:.1f}, and {LEAST_HELD} are needed; raise it"
+        raise ValueError(f"shares={shares}: {text}")
     check_places(str(m.root), m)
 
 # %% ../../nbs/data/12_holdout.ipynb #7fddc83d
