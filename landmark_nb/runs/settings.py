@@ -63,8 +63,8 @@ class WorkersConfig(Config):
     """The processes that train side by side.
 
     Nothing here changes what D-CosPlace learns, but for the last bits where a worker computes with another
-    number of threads; a landmark model's batch norm sees each worker's own part of
-    a batch.
+    number of threads. Workers that share a batch (CosPlace, landmarks) add up in another order, and batch
+    norms that train see each worker's own part.
     """
 
     workers: int = knob(0, "on this machine; 0: one a GPU, or one where there is none", 0, free=True)

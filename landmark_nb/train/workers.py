@@ -89,7 +89,7 @@ def data_parallel(model: nn.Module, device: str, workers: Workers) -> nn.Module:
     if workers.world == 1:
         return model
     where = None if device == "cpu" else [torch.device(device)]
-    return DistributedDataParallel(model, where, broadcast_buffers=False, find_unused_parameters=True)
+    return DistributedDataParallel(model, where, find_unused_parameters=True)
 
 
 def share_statistics(model: nn.Module, workers: Workers):

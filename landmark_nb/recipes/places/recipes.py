@@ -58,9 +58,9 @@ from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace
 from ...train.cosplace import schedule as in_turn
 from ...train.dcosplace import DCosPlaceConfig, dcosplace
 from ...train.dcosplace import schedule_of as side_by_side
-from ...train.start import SAMPLE, imprint
+from ...train.start import SAMPLE, imprint, share
 from ...train.state import OptimConfig, State, Step, new_state
-from ...train.workers import Workers
+from ...train.workers import Workers, check_share, share_statistics
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #7444b97e
 def check_size(model: ModelConfig, size: int):
@@ -100,15 +100,16 @@ def batches_of_sample(data: PlaceData) -> int:
 
 
 def sample_photographs(data: PlaceData, size: int, seed: int) -> Iterator:
-    "The first batches of this worker's groups: rows of the sample, and float images [b, 3, s, s] in [0, 1]."
+    "Of the first batches of this worker's groups its part: rows of the sample, float images in [0, 1]."
     import torch
 
     dataset, steps = data.batches(size, seed), batches_of_sample(data)
+    begin, end = dataset.rows(data.batch)
     for group in data.images:
         for step in range(steps):
             first = (data.groups.index(group) * steps + step) * data.batch
             images = dataset[group, step]["images"].float() / 255
-            yield torch.arange(first, first + data.batch), images
+            yield torch.arange(first + begin, first + end), images
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #f4b58b75
 DRAWN = {
@@ -235,6 +236,8 @@ class CheckedPlaces(PlaceSettings):
 class PlacesRecipe(CheckedPlaces):
     "A recipe for places. A subclass says how it trains."
 
+    shares_batches: ClassVar[bool] = False  # whether workers share each batch, or have groups of their own
+
     def trainer(self, state: State, data: PlaceData, loaders: int, workers: Workers, votes) -> Iterator[Step]:
         "The trainer over its loader, from `state.step` on; `loaders`: processes that decode."
         raise NotImplementedError(f"{type(self).__name__} must say how it trains")
@@ -253,8 +256,8 @@ class PlacesRecipe(CheckedPlaces):
 
     def prepare(self, workers: Workers = Workers(), train: bool = True, test: bool = True) -> PlaceData:
         "Partition the training images, choose the groups, read this worker's, and the test sets."
-        wanted = self.train.groups, self.batch
-        return read_places(self.data, self.partition, self.run.worlds, *wanted, workers, train, test)
+        wanted, how = (self.train.groups, self.batch), (workers, train, test, self.shares_batches)
+        return read_places(self.data, self.partition, self.run.worlds, *wanted, *how)
 
     def total_steps(self, data: PlaceData) -> int:
         "All iterations."
@@ -313,6 +316,9 @@ class PlaceTraining:
         c, optim = self.c, self.c.optim_of(self.data)
         torch.manual_seed(c.run.seed)  # the model's first weights
         self.state = new_state(Embedder(c.model), optim, self.workers.device, c.run.seed)
+        if self.data.part[1] > 1:
+            check_share(self.data.batch, self.workers.world)
+            self.state.sharing = self.workers
         self.loaders = count_loaders(c.run.loader_workers, self.workers.local_world)
 
     def resume(self, checkpoint: Path):
@@ -331,18 +337,37 @@ class PlaceTraining:
         "Let a group's loss start from a few photographs of each of its classes, if it can."
         if not hasattr(loss, "imprint"):
             return
-        c = self.c
-        few = self.data.few(c.data.image_size, c.run.seed, c.optim.imprint, c.run.eval_batch)
-        pin = self.workers.device != "cpu"
-        imprint(self.state, loss, batches(few, few.keys(group), self.loaders, pin))
+        c, sharing = self.c, self.state.sharing
+        share_statistics(self.state.model, sharing)
+        part = getattr(loss, "shard", (0, 1))
+        few = self.data.few(c.data.image_size, c.run.seed, c.optim.imprint, c.run.eval_batch, part)
+        read = batches(few, few.keys(group), self.loaders, self.workers.device != "cpu")
+        if part[1] > 1:
+            imprint(self.state, loss, read, sharing)
+            return
+        imprint(self.state, loss, read)
+        share(loss, sharing)  # which all hold whole
 
     def steps(self, votes) -> Iterator[Step]:
         "The trainer."
         return self.c.trainer(self.state, self.data, self.loaders, self.workers, votes)
 
+    def sample(self) -> Iterator:
+        """This worker's part of the photographs that the model starts from.
+
+        An aggregation that starts from them is the first worker's work, which then reads all that are shared.
+        """
+        c, data = self.c, self.data
+        if data.part[1] > 1 and hasattr(self.state.model.aggregation, "initialise"):
+            if not self.workers.first:
+                return iter(())
+            data = replace(data, part=(0, 1))
+        return sample_photographs(data, c.data.image_size, c.run.seed)
+
     def validate(self) -> tuple:
         "(mean R@1, results for the log) on the validation sets."
         c = self.c
+        share_statistics(self.state.measured, self.state.sharing)
         on_bad, how = unreadable(self.folder, self.state.step), (c.data.image_size, c.run.eval_batch)
         return validation(self.state.measured, self.data, *how, c.run.index, on_bad, self.workers)
 
@@ -377,7 +402,7 @@ def begin_training(
         groups=set(data.images),
         begin=own.begin,
         finish=own.finish,
-        sample=lambda: sample_photographs(data, c.data.image_size, c.run.seed),
+        sample=own.sample,
         sampled=batches_of_sample(data) * data.batch * len(data.groups),
     )
 
@@ -449,11 +474,27 @@ class CosPlace(ReportedPlaces):
 
     recipe: str = knob("cosplace", "the name of the recipe", choices=("cosplace",))
     train: CosPlaceConfig = CosPlaceConfig()
+    launch: WorkersConfig = WorkersConfig()
+
+    shares_batches: ClassVar[bool] = True
 
     @property
     def batch(self) -> int:
         "Images of one group in a step; for a fair comparison as many as D-CosPlace sees in a step."
         return self.train.batch_size * (self.train.groups if self.train.large_batch else 1)
+
+    def most_workers(self) -> int:
+        "As many as there are GPUs, or the next smaller number that shares a batch evenly."
+        import torch
+
+        most = range(max(1, torch.cuda.device_count()), 1, -1)
+        return next((n for n in most if self.batch % (n * self.launch.nodes) == 0), 1)
+
+    def check_settings(self, device: str) -> None:
+        "Also a batch that the workers cannot share evenly."
+        super().check_settings(device)
+        world = self.launch.nodes * count_workers(self.launch, device, self.most_workers())
+        check_share(self.batch, world)
 
     def trainer(self, state: State, data: PlaceData, loaders: int, workers: Workers, votes) -> Iterator[Step]:
         "`train.cosplace`."
