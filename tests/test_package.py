@@ -28,6 +28,7 @@ LAYERS = {
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
+    "decide": "core log models search train viz experiments compare",
     "explore": "log data models search viz runs challenge recipes experiments",
     "__main__": "config log processes data models search train runs recipes experiments",
 }
