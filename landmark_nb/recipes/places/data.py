@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CITIES', 'PlaceDataConfig', 'PartitionConfig', 'find_photographs', 'HeldOutLayout', 'open_layout', 'choose_groups',
            'too_few', 'no_class', 'PlaceData', 'placed_partition', 'read_own', 'fingerprint_of_sets',
-           'keep_photographs', 'read_places', 'agree_on_partition', 'agree_on_validation']
+           'keep_photographs', 'read_places', 'say_zones', 'agree_on_partition', 'agree_on_validation']
 
 # %% ../../../nbs/recipes/places/00_data.ipynb #a41b02ca
 import functools
@@ -363,9 +363,8 @@ def read_places(
         p = layout.partition(*cells.values())
         total, dropped = len(p.class_of), int((p.class_of < 0).sum())
     agree_on_partition(workers, p, data.shards or layout.root)
-    if len(p.zones) > 1 and workers.first:
-        zones = ", ".join(map(zone_name, p.zones))
-        say_once(f"{layout.root}: photographs of {len(p.zones)} UTM zones, which are kept apart: {zones}")
+    if workers.first:
+        say_zones(p, layout.root)
     chosen = choose_groups(p, groups, batch // data.images_per_class, data.group_classes)
     reader = Workers() if shared else workers
     part = (workers.rank, workers.world) if shared else (0, 1)
@@ -380,6 +379,13 @@ def read_places(
     return keep_photographs(found, data.cache_gb, data.image_size)
 
 # %% ../../../nbs/recipes/places/00_data.ipynb #81b44842
+def say_zones(p: Partition, root):
+    "Tell of photographs in several zones."
+    if len(p.zones) > 1:
+        zones = ", ".join(map(zone_name, p.zones))
+        say_once(f"{root}: photographs of {len(p.zones)} UTM zones, which are kept apart: {zones}")
+
+
 def agree_on_partition(workers: Workers, p: Partition, source):
     "Raise `ValueError` unless all workers have the same partition."
     advice = "all need the same training images, or shards placed from one and the same folder"
