@@ -6,6 +6,7 @@
 __all__ = ['SHARES', 'mix', 'FinetuneTraining', 'FinetuneSettings', 'why_section', 'mixture_section', 'advice_for', 'Finetune']
 
 # %% ../../../nbs/recipes/places/06_finetune.ipynb #d827cb25
+import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from ...config import from_flat, knob, to_flat
-from ...core import atomic_write
+from ...core import atomic_path
 from ...data.augment import AUGMENTATIONS, AugmentConfig
 from ...data.holdout import explain
 from ...log import best_model
@@ -65,7 +66,8 @@ class FinetuneTraining(PlaceTraining):
         start, trained = (self.folder.path / f"{name}.safetensors" for name in ("start", "trained"))
         self.workers.barrier()
         if self.workers.first and not trained.exists():
-            atomic_write(trained, best_model(self.folder.path).read_bytes())
+            with atomic_path(trained) as part:
+                shutil.copyfile(best_model(self.folder.path), part)
         self.workers.barrier()
         self.keep_mixture(load_model(start), load_model(trained))
 
