@@ -1,11 +1,20 @@
 "What the processes of `test_cosplace` do: short trainings of the recipe cosplace, each worker with its part."
 
+import functools
 from pathlib import Path
 
 import torch
 
 from landmark_nb.models.cosface import CosFace
 from landmark_nb.models.losses import LOSSES
+from landmark_nb.train.checkpoint import (
+    head_tensors,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    trunk_tensors,
+    whole_rows,
+)
 
 SETTINGS = dict(
     recipe="cosplace",
@@ -63,24 +72,36 @@ def join(rank: int, world: int, meet: str):
     return Workers(rank, world, world)
 
 
-def begin(folder: Path, name: str, workers):
-    "A case's training at its start."
+@functools.cache
+def photographs(worlds: Path, workers, images_per_class: int):
+    "What all cases train on, read once."
+    from landmark_nb.experiments import configure
+
+    more = dict(worlds=str(worlds), images_per_class=images_per_class)
+    return configure(**SETTINGS | more).prepare(workers, test=False)
+
+
+def begin(folder: Path, name: str, workers, checkpoint: Path | None = None):
+    "A case's training at its start, or from a checkpoint."
     from landmark_nb.experiments import configure
     from landmark_nb.runs.recipe import open_folder
     from landmark_nb.train.start import start_model
 
     recipe = configure(**SETTINGS | CASES[name], out=str(folder / name), worlds=str(folder / "worlds"))
-    training = recipe.training(
-        recipe.prepare(workers, test=False), open_folder(recipe, workers.rank), workers
-    )
+    data = photographs(folder / "worlds", workers, recipe.data.images_per_class)
+    training = recipe.training(data, open_folder(recipe, workers.rank), workers)
+    if checkpoint is not None:
+        load_checkpoint(training.state, checkpoint, {}, (), counts=data.counts)
+        return training
     start_model(training.state.model, training.sample, training.sampled, workers)
+    scaler = training.state.scaler
+    if scaler.is_enabled():  # begin where nothing overflows
+        scaler.load_state_dict(scaler.state_dict() | dict(scale=128.0))
     return training
 
 
 def gradients(head, sharing) -> list:
     "Of a head's weights, of all workers."
-    from landmark_nb.train.checkpoint import whole_rows
-
     own = [p.grad for p in head.module.parameters()]
     if sharing.world == 1 or head.share[1] == 1:
         return own
@@ -89,8 +110,6 @@ def gradients(head, sharing) -> list:
 
 def found(training) -> dict:
     "What a training has come to: the same on all workers."
-    from landmark_nb.train.checkpoint import head_tensors, trunk_tensors
-
     state = training.state
     heads = {g: head_tensors(state.heads[g], state.sharing) for g in sorted(state.heads)}
     named = {f"{g}.{name}": t for g, tensors in heads.items() for name, t in tensors.items()}
@@ -99,8 +118,6 @@ def found(training) -> dict:
 
 def follow(training, last: int, save: Path | None = None) -> dict:
     "Train to a step; the losses, and the gradients of the first of them."
-    from landmark_nb.train.checkpoint import save_checkpoint
-
     training.begin()
     state, losses, first = training.state, [], {}
     for step in training.steps(None):
@@ -118,25 +135,14 @@ def follow(training, last: int, save: Path | None = None) -> dict:
 
 def case(folder: Path, name: str, workers, before: int) -> dict:
     "A training, one that goes on from its middle, and one from the middle of another number of workers."
-    from landmark_nb.train.checkpoint import latest_checkpoint
-
     training, own = begin(folder, name, workers), folder / f"{name}-{workers.world}"
     out = dict(start=found(training))
     out |= follow(training, 6, own) | dict(end=found(training))
     for world in {workers.world, before}:
-        again = begin(folder, name, workers)
-        load(again, latest_checkpoint(folder / f"{name}-{world}"))
+        again = begin(folder, name, workers, latest_checkpoint(folder / f"{name}-{world}"))
         follow(again, 6)
         out[f"from {world}"] = found(again)
     return out
-
-
-def load(training, path: Path):
-    "Fill a training's state, whatever its settings were."
-    from landmark_nb.train.checkpoint import load_checkpoint
-
-    counts = training.resume.__self__.data.counts
-    load_checkpoint(training.state, path, {}, (), counts=counts)
 
 
 def overflow(workers) -> dict:
@@ -167,7 +173,7 @@ def work(rank: int, world: int, before: int, folder: Path, names: list[str]):
         if workers.first:
             torch.save(out, folder / f"{name}-{world}.pt")
     if world == 2:
-        torch.save(overflow(workers), folder / f"overflow-{rank}.pt")
+        torch.save(overflow(workers), folder / f"overflow.{rank}.pt")
     if world > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

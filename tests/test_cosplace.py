@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from cosplace_workers import CASES, begin, follow, found, load, work
+from cosplace_workers import CASES, begin, follow, found, work
 from kill_workers import final, same
 from processes import descendants, finish, good, steps, train
 
 from landmark_nb.experiments import configure
 from landmark_nb.log import read_events
+from landmark_nb.train.checkpoint import latest_checkpoint
 from landmark_nb.train.workers import Workers
 
 WORLDS = (1, 2, 4)
@@ -96,8 +97,7 @@ def test_a_run_goes_on_with_another_number_of_workers(trained):
         result = results[key]
         loose = 50 if "float16" in key else 1
         assert apart(result["end"], result[f"from {before}"], result["start"]) < 2e-3 * loose, key
-    again = begin(folder, "cosface", Workers())
-    load(again, next((folder / "cosface-4").glob("0*1")))
+    again = begin(folder, "cosface", Workers(), latest_checkpoint(folder / "cosface-4"))
     follow(again, 6)
     one = results["cosface-1"]
     assert apart(one["end"], found(again), one["start"]) < 2e-3
@@ -105,7 +105,7 @@ def test_a_run_goes_on_with_another_number_of_workers(trained):
 
 def test_all_leave_out_a_step_that_overflows_for_one(trained):
     folder, _ = trained
-    both = [torch.load(folder / f"overflow-{rank}.pt", weights_only=True) for rank in range(2)]
+    both = [torch.load(folder / f"overflow.{rank}.pt", weights_only=True) for rank in range(2)]
     assert all(b["left_out"] for b in both) and both[0]["scale"] == both[1]["scale"] == 2.0**15
     assert [b["classes"] for b in both] == [2, 3], "each has its share of the classes"
 
