@@ -189,7 +189,7 @@ def arms_of(s: Sizes) -> dict[str, Arm]:
 
 
 STARTS = {  # of projection and heads
-    "pca": dict(init="pca", imprint=2),
+    "data": dict(init="whiten", imprint=2),
     "random": dict(init="random", imprint=0),
 }
 
@@ -209,7 +209,7 @@ def gpu_runs(s: Sizes = GPU_SIZES) -> dict:
     arms = arms_of(s)
     control = f"turns{s.short_turns[-1]}"
     names = [name for name, arm in arms.items() if arm.main or name in (control, "seq-large")]
-    return {name: arms[name].settings | STARTS["pca"] | dict(lr=arms[name].lr) for name in names}
+    return {name: arms[name].settings | STARTS["data"] | dict(lr=arms[name].lr) for name in names}
 
 
 GPU = common_of(GPU_SIZES) | dict(data="large", image_size=96, device="cuda", cache_gb=8.0)

@@ -74,10 +74,10 @@ class ModelConfig(Config):
         0,
     )
     init: str = knob(
-        "pca",
-        "the projection's first weights: pca (the principal directions of training photographs), "
-        "whiten (the same, half whitened), or random",
-        choices=("pca", "whiten", "random"),
+        "whiten",
+        "the projection's first weights: whiten (the principal directions of training photographs, half "
+        "whitened), pca (the same, not whitened), or random",
+        choices=("whiten", "pca", "random"),
     )
     batch_norm: str = knob(
         "auto",

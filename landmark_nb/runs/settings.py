@@ -44,7 +44,7 @@ class RunConfig(Config):
     )
     log_every: int = knob(10, "steps between two lines of the loss in metrics.jsonl", 1, free=True)
     checkpoint_minutes: float = knob(
-        10.0, "at most this long between checkpoints; one is written after each iteration too", 0, free=True
+        10.0, "at most this long between checkpoints; one is written with each validation too", 0, free=True
     )
     before: bool = knob(True, "measure the frozen trunk first", free=True)
     test: bool = knob(True, "measure the best model on the test sets at the end", free=True)

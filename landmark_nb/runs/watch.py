@@ -231,8 +231,8 @@ def what_is_due(step: Step, settings: RunConfig, total: int, save_now: float, ti
     "By the step, the settings and the votes."
     ended = bool(time_over) or step.step == total
     check = passed(step, settings.eval_every) if settings.eval_every else step.last
-    save = step.last or ended or bool(save_now)
-    log = passed(step, settings.log_every) or step.first or check or save
+    save = check or ended or bool(save_now)
+    log = passed(step, settings.log_every) or step.first or save
     return Due(ended, check or ended, save, log)
 
 # %% ../../nbs/runs/03_watch.ipynb #8892c4dd
