@@ -34,8 +34,12 @@ class PartRates(Config):
 class OptimConfig(PartRates):
     "Losses and optimisers (Adam), as in the paper."
 
-    lr: float = knob(1e-5, "rate of trunk, pooling and projection; 0: by the number of steps", 0)
-    head_lr: float = knob(1e-2, "rate of the heads; 0: by the number of steps", 0)
+    lr: float = knob(
+        1e-5,
+        "rate of trunk, pooling and projection; where none is given it follows the steps of an iteration",
+        0,
+    )
+    head_lr: float = knob(1e-2, "rate of the heads", 0)
     imprint: int = knob(
         2,
         "photographs of each class whose mean descriptor, less the mean of all, a new head starts from; "

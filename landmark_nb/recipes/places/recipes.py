@@ -54,7 +54,7 @@ from landmark_nb.runs.settings import (
 from ...runs.trial import usual_candidates
 from ...runs.watch import Training
 from ...train.checkpoint import load_checkpoint
-from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace
+from ...train.cosplace import CosPlaceConfig, GroupsConfig, cosplace, rate_for
 from ...train.cosplace import schedule as in_turn
 from ...train.dcosplace import DCosPlaceConfig, dcosplace
 from ...train.dcosplace import schedule_of as side_by_side
@@ -191,7 +191,8 @@ class PlaceSettings(Config):
         data = str(settings.get("data", PlaceDataConfig().data))
         drawn = DRAWN.get(data, {}) | cls.drawn.get(data, {})
         augmentation = settings.get("augmentation", drawn.get("augmentation", "paper"))
-        return drawn | AUGMENTATIONS[augmentation]
+        steps = int(settings.get("steps", drawn.get("steps", cls().train.steps)))
+        return dict(lr=rate_for(steps)) | drawn | AUGMENTATIONS[augmentation]
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #e0e8b998
 @dataclass(frozen=True)
