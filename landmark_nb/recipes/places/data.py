@@ -20,6 +20,7 @@ from ...core import rng
 from ...data.holdout import HeldOut, hold_out
 from ...data.layouts import LAYOUTS
 from ...data.layouts.base import NEEDED, check_placed, wanted
+from ...data.layouts.folder import find_split
 from ...data.layouts.tables import zone_name
 from ...data.loaders import ClassBatches, StepBatches
 from ...data.manifest import Manifest, say_once
@@ -146,7 +147,10 @@ class HeldOutLayout:
 
     @functools.cached_property
     def all(self) -> Manifest:
-        "All training photographs, those to be held out among them."
+        "All training photographs, those to be held out among them; of a plain folder all that lie in it."
+        splits = (find_split(self.root, split) for split in ("train", "val", "test"))
+        if hasattr(self.layout, "read") and not any(splits):
+            return self.layout.read(self.root)
         return self.layout.train()
 
     @functools.cached_property
