@@ -110,7 +110,7 @@ class FinetuneSettings(CosPlace):
 def why_section(c: FinetuneSettings) -> list[Section]:
     "What was held out, and why the settings are what they are; those that were given say so."
     layout = open_layout(c.data, c.run.worlds)
-    held = explain(layout.held) if hasattr(layout, "held") and not layout.complete else []
+    held = [] if getattr(layout, "complete", True) else explain(layout.held)
     now, rows = to_flat(c), [["setting", "value", "why"]]
     for name, value, reason in advice_for(c.data, c.run.worlds).reasons:
         given = f"given; advised was {value}" if now[name] != value else reason
