@@ -154,7 +154,7 @@ class Finetune(FinetuneSettings):
         own = advice_for(data, worlds).settings
         total = own["steps"] * own["iterations"]
         augmentation = AUGMENTATIONS[settings.get("augmentation", "mild")]
-        return own | augmentation | dict(trial=max(20, total // 25), warmup_steps=total // 20)
+        return own | augmentation | dict(trial=max(20, total // 25), warmup_steps=total // 50)
 
     def report(self, result) -> Report:
         "Also how the settings were found, and what was held out."
