@@ -39,7 +39,7 @@ class RunConfig(Config):
     trial: int = knob(
         0,
         "steps of a short trial of each of the recipe's candidates (rate, batch norm) before the training, "
-        "which then goes by the best of them on validation; 0: no trial",
+        "which then goes by the first that validation finds no worse than the best; 0: no trial",
         0,
     )
     log_every: int = knob(10, "steps between two lines of the loss in metrics.jsonl", 1, free=True)
