@@ -29,11 +29,13 @@ help:
 setup: .venv/.ready
 
 RUN = papermill nbs/train.ipynb
+# two workers share the demo's groups where there is no GPU
+WORKERS = $(shell python -c "import torch; print(0 if torch.cuda.is_available() else 2)")
 QUIET = --no-progress-bar --log-level WARNING --stdout-file >(cat) --stderr-file >(cat >&2)
 demo: setup
 	@mkdir -p runs/demo-cosplace runs/demo-dcosplace runs/demo-landmark
 	$(RUN) runs/demo-cosplace/train.ipynb -p data demo -p out runs/demo-cosplace $(QUIET)
-	$(RUN) runs/demo-dcosplace/train.ipynb -p data demo -p out runs/demo-dcosplace -p recipe dcosplace -p beside runs/demo-cosplace $(QUIET)
+	$(RUN) runs/demo-dcosplace/train.ipynb -p data demo -p out runs/demo-dcosplace -p recipe dcosplace -p workers $(WORKERS) -p beside runs/demo-cosplace $(QUIET)
 	$(RUN) runs/demo-landmark/train.ipynb -p data demo -p out runs/demo-landmark -p recipe landmark $(QUIET)
 	@python -c 'from landmark_nb.viz.report import front_page; print("report:", front_page("runs/demo/report.html", [f"runs/demo-{r}/report.html" for r in ("cosplace", "dcosplace", "landmark")], "landmark_nb: the demo", "Place recognition in a drawn city, one group after the other and side by side, and a collection of drawn landmarks."))'
 
