@@ -108,7 +108,7 @@ def averaging(workers: Workers, trunk: str) -> dict:
     "Seconds of an average: of all that is shared, in both types; of the weights alone, ours and PyTorch's."
     state = fresh_state(trunk, 0)
     shared = shared_tensors(state)
-    everything = [*shared.weights, *shared.moments, *shared.stats]
+    everything = shared.averaged
     out = dict(weights=sum(p.numel() for p in shared.weights))
     for kind in (torch.float64, torch.float32):
         name = f"all, {str(kind).removeprefix('torch.')}"

@@ -211,6 +211,11 @@ class Shared(NamedTuple):
     stats: list[Tensor]  # means and variances of batch norms
     counters: list[Tensor]  # batches that they have seen, integers: set back with a replica, never averaged
 
+    @property
+    def averaged(self) -> list[Tensor]:
+        "All that is averaged after a round, by default."
+        return [*self.weights, *(t for kind in self.moments.values() for t in kind), *self.stats]
+
 # %% ../../nbs/train/05_dcosplace.ipynb #5495d396
 def shared_tensors(state: State) -> Shared:
     "What the replicas of a trunk have in common, and what each changes."
