@@ -201,7 +201,8 @@ def started(recipe: Recipe, data, folder: RunFolder, workers: Workers) -> Traini
     from landmark_nb.train.start import start_model
 
     training = recipe.training(data, folder, workers)
-    start_model(training.state.model, training.sample, training.sampled, workers)
+    begin = training.sample, training.sampled, workers, training.glimpse
+    start_model(training.state.model, *begin)
     return training
 
 

@@ -48,6 +48,7 @@ class Training:
     finish: Callable[[], None] = lambda: None  # called after the last step, also if it was done before
     sample: Callable[[], Iterable] = lambda: ()  # `train.start.Sample`: what the model starts from
     sampled: int = 0  # rows of the sample, of all workers
+    glimpse: Callable[[], Iterable] = lambda: ()  # photographs for an aggregation that starts from some
 
 # %% ../../nbs/runs/03_watch.ipynb #53059464
 def over(training: Training, patience: int = 0) -> bool:

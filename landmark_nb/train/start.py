@@ -62,13 +62,14 @@ def start_model(
     sample: Sample,
     size: int,  # rows of the sample, of all workers; 0: none
     workers: Workers = Workers(),
+    glimpse: Callable[[], Iterable[Tensor]] = lambda: (),  # for an aggregation; the first worker looks
 ):
     "Let aggregation and projection begin from training photographs, those of them that can."
     aggregation, projection = getattr(model, "aggregation", None), getattr(model, "projection", None)
     with evaluating(model):
         if hasattr(aggregation, "initialise"):
             if workers.first:
-                model.initialise(images for _, images in sample())
+                model.initialise(glimpse())
             share(aggregation, workers)
         if projection is not None and size and model.cfg.init != "random":
             x = sample_features(model, sample, size, workers)

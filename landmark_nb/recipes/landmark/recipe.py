@@ -325,6 +325,11 @@ class LoadedSession(Session):
         for first, read in zip(range(0, self.sampled, batch), self.loader(0, 0)):
             yield torch.arange(first + rank, first + batch, world), read["images"].float() / 255
 
+    def glimpse(self) -> Iterator:
+        "Some batches of the first stage, for an aggregation that starts from them."
+        for _, read in zip(range(4), self.loader(0, 0)):
+            yield read["images"].float() / 255
+
     def start_head(self, stage: int, loss):
         "Let a new head start from a few photographs of each of its classes, of this worker's."
         if not hasattr(loss, "imprint"):
@@ -387,6 +392,7 @@ def begin_training(c, data: LandmarkData, folder: RunFolder, workers: Workers) -
         hours=c.train.hours,
         begin=session.begin,
         sample=session.sample,
+        glimpse=session.glimpse,
         sampled=session.sampled,
     )
 

@@ -354,16 +354,15 @@ class PlaceTraining:
         return self.c.trainer(self.state, self.data, self.loaders, self.workers, votes)
 
     def sample(self) -> Iterator:
-        """This worker's part of the photographs that the model starts from.
+        "This worker's part of the photographs that the projection starts from."
+        return sample_photographs(self.data, self.c.data.image_size, self.c.run.seed)
 
-        An aggregation that starts from them is the first worker's work, which then reads all that are shared.
-        """
-        c, data = self.c, self.data
-        if data.part[1] > 1 and hasattr(self.state.model.aggregation, "initialise"):
-            if not self.workers.first:
-                return iter(())
-            data = replace(data, part=(0, 1))
-        return sample_photographs(data, c.data.image_size, c.run.seed)
+    def glimpse(self) -> Iterator:
+        "Some batches of the first group, for an aggregation that starts from them: the first worker's work."
+        data, batch = replace(self.data, part=(0, 1)), self.data.batch
+        dataset, group = data.batches(self.c.data.image_size, self.c.run.seed), data.groups[0]
+        for step in range(min(4, data.classes[group] // batch)):
+            yield dataset[group, step]["images"].float() / 255
 
     def validate(self) -> tuple:
         "(mean R@1, results for the log) on the validation sets."
@@ -404,6 +403,7 @@ def begin_training(
         begin=own.begin,
         finish=own.finish,
         sample=own.sample,
+        glimpse=own.glimpse,
         sampled=batches_of_sample(data) * data.batch * len(data.groups),
     )
 
