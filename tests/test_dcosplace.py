@@ -44,13 +44,16 @@ def one_worker(tmp_path_factory):
     return d / "worlds", final(d / "run"), d / "run"
 
 
-def test_twenty_killed_workers(one_worker, tmp_path):
+KILLS = 20 if int(os.environ.get("ATTACKS", "1")) > 1 else 9  # each costs some 20 seconds
+
+
+def test_killed_workers(one_worker, tmp_path):
     (tmp_path / "worlds").symlink_to(one_worker[0])
-    out = good(begin([HERE / "kill_workers.py", tmp_path, 20]), 900)
+    out = good(begin([HERE / "kill_workers.py", tmp_path, KILLS]), 900)
     runs = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    assert len(runs) == 20 and all(r["same"] for r in runs), runs
+    assert len(runs) == KILLS and all(r["same"] for r in runs), runs
     killed = [r for r in runs if r["killed"]]
-    assert len(killed) >= 15, "a delayed kill may come after the end; most must not"
+    assert len(killed) >= KILLS // 2, "a delayed kill may come after the end; most must not"
     assert {r["phase"] for r in killed} == {"local steps", "average", "checkpoint"}
     assert same(final(tmp_path / "undisturbed"), one_worker[1]), "two workers end as one does"
     print("\n".join(map(str, runs)))
