@@ -30,7 +30,7 @@ setup: .venv/.ready
 
 RUN = papermill nbs/train.ipynb
 # two workers share the demo's groups where there is no GPU
-WORKERS = $(shell python -c "import torch; print(0 if torch.cuda.is_available() else 2)")
+WORKERS = $(shell $(BIN)/python -c "import torch; print(0 if torch.cuda.is_available() else 2)")
 QUIET = --no-progress-bar --log-level WARNING --stdout-file >(cat) --stderr-file >(cat >&2)
 demo: setup
 	@mkdir -p runs/demo-cosplace runs/demo-dcosplace runs/demo-landmark
