@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    draw a city and landmarks, train CosPlace, D-CosPlace and a landmark model, write reports (under 15 minutes on 2 cores, once installed)"
+	@echo "make demo    draw a city and landmarks, train CosPlace, D-CosPlace and a landmark model, write reports (some 15 minutes on 2 cores, once installed)"
 	@echo "make test    every check: notebooks, tests, command lines"
 	@echo "make attack  the attacks that take long, or gigabytes"
 	@echo "make lab     open JupyterLab at the tutorials"

@@ -142,7 +142,7 @@ DRAWN = {
         groups=8,
         batch_size=32,
         steps=30,
-        iterations=16,
+        iterations=14,
         lr=5e-4,
         eval_every=120,
         log_every=1,
@@ -528,7 +528,7 @@ class DCosPlace(ReportedPlaces):
 
     drawn: ClassVar[dict] = {
         "smoke": dict(local_steps=2, steps=2, iterations=4, warmup_iterations=1),
-        "demo": dict(steps=12, iterations=10, lr=5e-4, local_steps=6, warmup="none", eval_every=24),
+        "demo": dict(steps=12, iterations=6, lr=5e-4, local_steps=6, warmup="none", eval_every=24),
         "large": dict(steps=100, iterations=4, lr=1e-3, warmup="none", eval_every=20),
     }
 
