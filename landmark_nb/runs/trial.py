@@ -70,18 +70,19 @@ def try_each(
 
     if workers.first:
         folder.drop("trial")  # of one that was interrupted
-    scores = []
+    scores, asked_of = [], 0
     with stop_asked() as asked:
         for settings in candidates:
             score, queries = score_after(begin(settings), steps)
             scores.append(score)
+            asked_of = max(asked_of, queries)  # one that diverged asked nobody
             if workers.first:
                 folder.log("trial", step=0, settings=in_words(settings), steps=steps, score=score)
                 if progress:
                     tqdm.write(f"trial of {in_words(settings)}: {score:.4f} after {steps} steps")
             if not workers.all(not asked()):
                 raise Stopped(f"{folder.path}: asked to end; the trial begins anew with the same command")
-    best = candidates[first_good(scores, queries)]
+    best = candidates[first_good(scores, asked_of)]
     if workers.first:
         folder.log("chosen", step=0, settings=json.dumps(best))
     return best

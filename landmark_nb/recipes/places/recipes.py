@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'check_size', 'frozen_trunk', 'check_pairs', 'batches_of_sample', 'sample_photographs', 'PlaceSettings',
-           'CheckedPlaces', 'PlacesRecipe', 'measure_sets', 'channels_last', 'validation', 'PlaceTraining',
-           'begin_training', 'MeasuredPlaces', 'ReportedPlaces', 'CosPlace', 'check_joint', 'DCosPlace']
+           'CheckedPlaces', 'PlacesRecipe', 'measure_sets', 'channels_last', 'validation', 'PlaceSession',
+           'PlaceTraining', 'begin_training', 'MeasuredPlaces', 'ReportedPlaces', 'CosPlace', 'check_joint',
+           'DCosPlace']
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #eb04a136
 from collections.abc import Iterator
@@ -147,26 +148,16 @@ DRAWN = {
         eval_every=120,
         log_every=1,
     ),
-    "large": dict(
-        image_size=96,
-        alpha=45.0,
-        N=3,
-        min_images=5,
-        trunk="tf_efficientnet_lite0",
-        weights="imagenet",
-        dim=512,
-        freeze=3,
-        groups=8,
-        batch_size=32,
-        group_classes=256,
-        cache_gb=2.0,
-        steps=200,
-        iterations=16,
-        lr=5e-4,
-        eval_every=200,
-        log_every=10,
-    ),
 }
+DRAWN["large"] = DRAWN["demo"] | dict(
+    image_size=96,
+    group_classes=256,
+    cache_gb=2.0,
+    steps=200,
+    iterations=16,
+    eval_every=200,
+    log_every=10,
+)
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #aad55bee
 @dataclass(frozen=True)
@@ -303,8 +294,8 @@ def validation(model, data: PlaceData, size: int, batch: int, index: str, on_bad
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #51759d03
 @dataclass
-class PlaceTraining:
-    "The training of a recipe for places on its data: what the parts of a `Training` have in common."
+class PlaceSession:
+    "A training of a recipe for places on its data, up to its first step."
 
     c: PlacesRecipe
     data: PlaceData
@@ -348,6 +339,11 @@ class PlaceTraining:
             return
         imprint(self.state, loss, read)
         share(loss, sharing)  # which all hold whole
+
+# %% ../../../nbs/recipes/places/03_recipes.ipynb #a2487731
+@dataclass
+class PlaceTraining(PlaceSession):
+    "A training of a recipe for places: what the parts of a `Training` have in common."
 
     def steps(self, votes) -> Iterator[Step]:
         "The trainer."
