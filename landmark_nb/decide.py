@@ -49,7 +49,7 @@ class Experiment:
     common: dict  # settings of all runs
     arms: tuple = ()  # names in `compare.arms_of`; none: all
     starts: tuple = ("data",)  # names in `compare.STARTS`
-    rates: int = 7  # that are tried at most for an arm; 1: only the one where the search would begin
+    rates: int = 7  # that are tried at most for an arm; 1: no search, each arm takes its first rate
     factor: float = 2.0  # from one rate to the next
     seeds: int = 3  # of each arm with its best rate
     main_seeds: int = 5  # of the main arms
@@ -108,6 +108,8 @@ def next_rates(
 
 def bracketed(scores: dict) -> bool:
     "Whether the best rate lies between others."
+    if not scores:
+        return False
     found = max(scores, key=scores.get)
     return min(scores) < found < max(scores)
 
@@ -204,7 +206,7 @@ def search_rates(e: Experiment, out: Path, worlds: str, jobs: int, progress: boo
     "For each (arm, start) the rates that were tried and their best validation R@1."
     arms, summaries = e.chosen(), {}
     scores = {(arm, start): {} for start in e.starts for arm in arms}
-    while True:
+    while e.rates > 1:
         wanted = {key: next_rates(scores[key], arms[key[0]].lr, e.factor, e.rates) for key in scores}
         runs = [Run(*key, lr, 0) for key, rates in wanted.items() for lr in rates]
         if not runs:
@@ -213,14 +215,16 @@ def search_rates(e: Experiment, out: Path, worlds: str, jobs: int, progress: boo
         for run in runs:
             score = best(summaries[run.name]) if run.name in summaries else 0.0
             scores[run.arm, run.start][run.lr] = score
+    return scores
 
 # %% ../nbs/05_decide.ipynb #85c20d54
 def final_runs(e: Experiment, scores: dict) -> list[Run]:
     "The runs that count: each arm with its best rate, on seeds that the search has not seen."
-    runs = []
+    arms, runs = e.chosen(), []
     for (arm, start), found in scores.items():
-        n = e.main_seeds if e.chosen()[arm].main else e.seeds
-        runs += [Run(arm, start, max(found, key=found.get), seed) for seed in range(1, n + 1)]
+        n = e.main_seeds if arms[arm].main else e.seeds
+        lr = max(found, key=found.get) if found else rounded(arms[arm].lr)
+        runs += [Run(arm, start, lr, seed) for seed in range(1, n + 1)]
     return runs
 
 
@@ -321,7 +325,7 @@ def rate_table(results: dict) -> list[list]:
     rows = [["arm", "start", "rate: best val R@1", "best rate lies between others"]]
     for r in results["rates"]:
         tried = sorted((float(rate), score) for rate, score in r["scores"].items())
-        text = ", ".join(f"{rate:.3g}: {percent(score)}" for rate, score in tried)
+        text = ", ".join(f"{rate:.3g}: {percent(score)}" for rate, score in tried) or "no search"
         rows.append([r["arm"], r["start"], text, "yes" if r["bracketed"] else "no"])
     return rows
 
