@@ -44,7 +44,7 @@ def one_worker(tmp_path_factory):
     return d / "worlds", final(d / "run"), d / "run"
 
 
-KILLS = 20 if int(os.environ.get("ATTACKS", "1")) > 1 else 9  # each costs some 20 seconds
+KILLS = 20 if int(os.environ.get("ATTACKS", "1")) > 1 else 6  # each costs some 20 seconds
 
 
 def test_killed_workers(one_worker, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from kill_workers import SETTINGS
 from processes import ENV, descendants, finish, settings_on_line, train
 
+RUN = SETTINGS | dict(iterations=1)
 LISTENING = "0A"  # as /proc/net/tcp has it
 
 
@@ -60,7 +61,7 @@ def watched(processes: list) -> set:
     seen = set()
     while any(p.poll() is None for p in processes):
         seen |= addresses([q for p in processes for q in (p.pid, *descendants(p.pid))])
-        time.sleep(0.02)
+        time.sleep(0.2)  # a listener stays for seconds; a look at all sockets costs as much as a step
     return seen
 
 
@@ -76,7 +77,7 @@ def test_the_test_sees_who_listens():
 
 
 def test_one_machine_listens_on_loopback_alone(tmp_path):
-    run = SETTINGS | dict(out=tmp_path / "run", worlds=tmp_path / "worlds", workers=2, loader_workers=1)
+    run = RUN | dict(out=tmp_path / "run", worlds=tmp_path / "worlds", workers=2, loader_workers=1)
     p = train(run)
     seen = watched([p])
     assert finish(p)[0] == 0
@@ -89,7 +90,7 @@ def test_several_machines_listen_on_the_named_address_alone(tmp_path):
         port = s.getsockname()[1]
     where = dict(out=tmp_path / "run", worlds=tmp_path / "worlds", workers=1)
     how = dict(nodes=2, rendezvous=f"127.0.0.1:{port}", join_minutes=2)
-    both = [train(SETTINGS | where | how) for _ in range(2)]
+    both = [train(RUN | where | how) for _ in range(2)]
     seen = watched(both)
     ended = [finish(p) for p in both]
     assert [code for code, _, _ in ended] == [0, 0], ended
@@ -118,7 +119,7 @@ def test_workers_talk_over_the_network_of_the_meeting_point(tmp_path):
         pytest.skip("networks cannot be made here (unshare, ip)")
     where = dict(out=tmp_path / "run", worlds=tmp_path / "worlds", workers=1)
     how = dict(nodes=2, rendezvous=f"{HERE}:29400", join_minutes=2)
-    settings = settings_on_line(SETTINGS | where | how)
+    settings = settings_on_line(RUN | where | how)
     p = in_own_network([sys.executable, "-m", "landmark_nb", "train", *settings])
     seen = watched([p])
     code, _, err = finish(p)

@@ -371,8 +371,8 @@ def test_what_is_offered_fits():
 
 def test_few_to_learn_from_is_said_once_and_not_by_faiss(capfd):
     r, said = np.random.default_rng(0), []
-    x = unit(r, 400, 64)
-    for name in ("IVF32,Flat", "PQ16", "OPQ16_32,IVF4,PQ16x4", "IVF4,PQ16x4fs"):
+    x = unit(r, 400, 16)
+    for name in ("IVF32,Flat", "PQ4", "OPQ4_8,IVF4,PQ4x4", "IVF4,PQ4x4fs"):
         knn(x[:3], x, 1, name, say=said.append)
     assert len(said) == 4 and all("are wanted, and there are 400" in text for text in said)
     assert "WARNING" not in capfd.readouterr().err
