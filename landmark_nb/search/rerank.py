@@ -100,14 +100,15 @@ class KReciprocal(Config):
     m: int = knob(100, "first candidates that are ranked anew; costs grow with its cube", 1, 5000)
     k1: int = knob(20, "neighbours that must know each other (k1 in the paper)", 1, 1000)
     k2: int = knob(6, "neighbours whose weights are averaged (k2 in the paper); 1: none", 1, 1000)
-    lam: float = knob(0.3, "share of the cosine beside the neighbours (lambda in the paper)", 0, 1)
+    lam: float = knob(0.3, "share of the distance beside the neighbours (lambda in the paper)", 0, 1)
+    by_row: bool = knob(True, "distances as shares of the largest of their row, as in the authors' code")
 
 # %% ../../nbs/search/10_rerank.ipynb #cdba5e9b
 @RERANKERS.register("k_reciprocal", KReciprocal)
 def by_k_reciprocal(ranking: Ranking, queries, database, settings: KReciprocal) -> Ranking:
     "Near is who has the same neighbours, who know them, too (Zhong et al., 2017)."
     s = settings
-    return k_reciprocal(ranking, queries, database, s.m, s.k1, s.k2, s.lam)
+    return k_reciprocal(ranking, queries, database, s.m, s.k1, s.k2, s.lam, s.by_row)
 
 # %% ../../nbs/search/10_rerank.ipynb #4a32512a
 @dataclass(frozen=True)
@@ -118,13 +119,14 @@ class Diffusion(Config):
     k: int = knob(20, "neighbours on the graph (k in the paper)", 1, 1000)
     gamma: float = knob(3.0, "exponent of the cosine on an edge (gamma in the paper)", 0, 100)
     alpha: float = knob(0.9, "share that flows on at each step (alpha in the paper)", 1e-6, 1 - 1e-6)
+    rows: bool = knob(False, "compare what arrives from the candidate, too, as the public code does")
 
 # %% ../../nbs/search/10_rerank.ipynb #4cbfcdef
 @RERANKERS.register("diffusion", Diffusion)
 def by_diffusion(ranking: Ranking, queries, database, settings: Diffusion) -> Ranking:
     "Similarity flows from the query over the graph of mutual neighbours (Iscen et al., 2017)."
     s = settings
-    return diffuse(ranking, queries, database, s.m, s.k, s.gamma, s.alpha)
+    return diffuse(ranking, queries, database, s.m, s.k, s.gamma, s.alpha, s.rows)
 
 # %% ../../nbs/search/10_rerank.ipynb #1dcf11b3
 @dataclass(frozen=True)
@@ -133,11 +135,11 @@ class SuperGlobal(Config):
 
     m: int = knob(400, "first candidates that are ranked anew (M in the paper)", 1, 5000)
     k: int = knob(9, "neighbours that refine a candidate (K in the paper)", 1, 1000)
-    beta: float = knob(0.15, "weight of those neighbours (beta in the paper)", 0, 10)
+    beta: float = knob(0.15, "weight of those neighbours' cosines (beta in the paper)", 0, 10)
 
 # %% ../../nbs/search/10_rerank.ipynb #29740208
 @RERANKERS.register("superglobal", SuperGlobal)
 def by_superglobal(ranking: Ranking, queries, database, settings: SuperGlobal) -> Ranking:
-    "Candidates refined by their neighbours, and the query by its first few (Shao et al., 2023)."
+    "Candidates refined by their neighbours, the query by the first of those (Shao et al., 2023)."
     s = settings
     return superglobal(ranking, queries, database, s.m, s.k, s.beta)
