@@ -56,10 +56,10 @@ YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, 
 
 # %% ../../nbs/data/06_augment.ipynb #5db5df32
 def hue_matrices(
-    h: Tensor,  # float32 [b] turns of the colour circle: 0 and 1 are the picture itself
+    h: Tensor,  # float32 [b] turns of the colour circle, red to green is 1/3; 0 and 1 are the picture itself
 ) -> Tensor:  # float32 [b, 3, 3]
     "Matrices that turn each pixel's colour and leave its grey."
-    t = 2 * torch.pi * h
+    t = -2 * torch.pi * h
     turn = torch.zeros(len(h), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = t.cos()
@@ -75,7 +75,7 @@ def color_matrices(
     h: Tensor,  # float32 [b] turns of hue
     means: Tensor,  # float32 [b, 3] mean colour of each image
 ) -> tuple[Tensor, Tensor]:  # float32 [b, 3, 3], float32 [b, 3]
-    "Affine maps of brightness, contrast, saturation and hue, applied in this order."
+    "Affine maps of brightness, contrast, saturation and hue, in whatever order: they commute."
     m = c[:, None, None] * (b[:, None, None] * torch.eye(3))
     offset = ((1 - c) * b * (means @ GREY))[:, None].expand(-1, 3)  # contrast: towards the mean grey
     color = hue_matrices(h) @ saturation_matrices(s)
