@@ -124,7 +124,10 @@ class PlaceLayout:
 
     def partition(self, M: float, alpha: float, N: int, L: int, min_images: int) -> Partition:
         "See `Layout`. Raises `ValueError` for training images without a place or a heading."
-        m = self.photographs()
+        return self.partition_of(self.photographs(), M, alpha, N, L, min_images)
+
+    def partition_of(self, m: Manifest, M: float, alpha: float, N: int, L: int, min_images: int) -> Partition:
+        "The classes of some training images: cells of places, or what a layout calls a place."
         check_placed(m, name_of(type(self)), headings=alpha < 360)
         places = (m.column(name) for name in NEEDED)
         return assign(*places, M, alpha, N, L, min_images, m.column("zone"))

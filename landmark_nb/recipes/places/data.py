@@ -172,6 +172,8 @@ class HeldOutLayout:
     def partition(self, M: float, alpha: float, N: int, L: int, min_images: int) -> Partition:
         "See `Layout`. Raises `ValueError` for training images without a place or a heading."
         m = self.train()
+        if hasattr(self.layout, "partition_of"):
+            return self.layout.partition_of(m, M, alpha, N, L, min_images)
         check_placed(m, type(self.layout).__name__, headings=alpha < 360)
         return assign(*(m.column(name) for name in NEEDED), M, alpha, N, L, min_images, m.column("zone"))
 
@@ -195,7 +197,7 @@ def open_layout(data: PlaceDataConfig, worlds: str):
 # %% ../../../nbs/recipes/places/00_data.ipynb #f45a9d93
 def choose_groups(
     p: Partition,
-    n: int,  # groups wanted
+    n: int,  # groups wanted; 0: all that have enough classes
     batch: int,  # classes of a batch
     least: int = 0,  # classes that a group must have; 0: those of a batch
 ) -> list[int]:  # group numbers, ascending
@@ -211,9 +213,9 @@ def choose_groups(
         raise ValueError(f"parameter group_classes={least}: {text}")
     order = rng(p.N, p.L).permutation(p.N * p.N * p.L)
     good = [int(g) for g in order if sizes.get(int(g), 0) >= max(batch, least)]
-    if len(good) < n:
+    if len(good) < max(n, 1):
         raise ValueError(f"groups={n}: {too_few(len(good), sizes, batch, least)}")
-    return sorted(good[:n])
+    return sorted(good[: n or None])
 
 
 def too_few(
