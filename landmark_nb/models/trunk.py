@@ -5,15 +5,17 @@
 # %% auto #0
 __all__ = ['HUB', 'SIZES', 'VIT', 'plain_name', 'words_of', 'near_names', 'check_tag', 'check_trunk_name', 'create', 'bare_trunk',
            'same_family', 'beside', 'offline_lite0', 'lite0_trunk', 'check_trained', 'imagenet_trunk', 'read_weights',
-           'without_classifier', 'differences', 'load_weights', 'build_trunk', 'prefix_tokens', 'token_grid',
-           'split_tokens', 'side_by_side', 'joined_map', 'feature_map', 'stage_names', 'modules_up_to', 'freeze_stages',
-           'patch_side', 'near_sizes', 'resize_trunk', 'made_for', 'size_advice', 'wrong_size', 'is_about_size']
+           'without_classifier', 'differences', 'load_weights', 'stages_of', 'stage_names', 'modules_up_to',
+           'modules_after', 'channels_at', 'cut_trunk', 'build_trunk', 'prefix_tokens', 'token_grid', 'split_tokens',
+           'side_by_side', 'joined_map', 'feature_map', 'freeze_stages', 'patch_side', 'near_sizes', 'resize_trunk',
+           'made_for', 'size_advice', 'wrong_size', 'is_about_size']
 
 # %% ../../nbs/models/00_trunk.ipynb #77dcc86c
 import contextlib
 import difflib
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -268,30 +270,104 @@ def load_weights(
     trunk: nn.Module,
     name: str,  # the trunk's, for the message
     file: str,  # a .safetensors file
+    beyond: Collection[str] = (),  # tensors that the file may have, too: of stages that were cut off
 ):
     "Put a file's weights into a trunk. Raises `ValueError` for another trunk's file, naming a difference."
     weights = without_classifier(read_weights(file), trunk)
+    weights = {k: v for k, v in weights.items() if k not in beyond}
     if wrong := differences(trunk.state_dict(), weights, name):
         raise ValueError(f"{file}: is another trunk's file? It {wrong[0]} ({len(wrong)} tensors differ)")
     trunk.load_state_dict(weights)
+
+# %% ../../nbs/models/00_trunk.ipynb #32a0d32b
+def stages_of(trunk: nn.Module) -> list[dict]:
+    "A trunk's stages as timm lists them, from the input on; none for a trunk without such a list."
+    info = getattr(trunk, "feature_info", None) or []
+    return info if isinstance(info, list) else info.info
+
+# %% ../../nbs/models/00_trunk.ipynb #a29e33b9
+def stage_names(trunk: nn.Module) -> list[str]:
+    "The modules at which a trunk's stages end; none for a trunk without such a list."
+    return [stage["module"] for stage in stages_of(trunk)]
+
+# %% ../../nbs/models/00_trunk.ipynb #6c6c83a7
+def modules_up_to(
+    trunk: nn.Module,
+    last: str,  # name of a module of the trunk
+) -> list[str]:
+    "Names of all modules that are over when the module `last` is, in the order in which they are defined."
+    order = [name for name, _ in trunk.named_modules() if name]
+    inside = [i for i, name in enumerate(order) if name == last or name.startswith(f"{last}.")]
+    before, after = order[: max(inside) + 1], order[max(inside) + 1 :]
+    return [name for name in before if not any(other.startswith(f"{name}.") for other in after)]
+
+# %% ../../nbs/models/00_trunk.ipynb #a67d884d
+def modules_after(
+    trunk: nn.Module,
+    last: str,  # name of a module of the trunk
+) -> list[str]:
+    "Names of the outermost modules that begin when the module `last` is over."
+    over = set(modules_up_to(trunk, last))
+    names = [name for name, _ in trunk.named_modules() if name and name not in over]
+    later = [name for name in names if not last.startswith(f"{name}.")]
+    return [name for name in later if name.rpartition(".")[0] not in later]
+
+# %% ../../nbs/models/00_trunk.ipynb #abcdf581
+def channels_at(
+    trunk: nn.Module,
+    last: str,  # name of a module: the end of a stage, or a convolution
+    name: str,  # of the trunk, for the message
+) -> int:
+    "The length of what a module gives. Raises `ValueError` for one of which that is not known."
+    stages = {stage["module"]: stage["num_chs"] for stage in stages_of(trunk) if "num_chs" in stage}
+    module = dict(trunk.named_modules()).get(last)
+    if module is not None and last in stages:
+        return stages[last]
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels
+    ends = ", ".join(stages) or "none that are known"
+    wanted = f"a convolution of {name}, or the end of one of its stages: {ends}"
+    raise ValueError(f"parameter cut={last!r}: must be {wanted}")
+
+# %% ../../nbs/models/00_trunk.ipynb #da452823
+def cut_trunk(
+    trunk: nn.Module,  # is changed
+    last: str,  # name of the module that it ends with; empty: it stays whole
+    name: str = "",  # the trunk's, for messages; by default its class
+):
+    "Let a trunk end early. Raises `ValueError` for a module that is none, or gives no known map."
+    if not last:
+        return
+    channels = channels_at(trunk, last, name or type(trunk).__name__)
+    over = modules_up_to(trunk, last)
+    stages = [stage for stage in stages_of(trunk) if stage["module"] in over]
+    for module in modules_after(trunk, last):
+        above, _, own = module.rpartition(".")
+        parent = trunk.get_submodule(above)
+        if isinstance(parent, nn.Sequential):
+            delattr(parent, own)
+        else:
+            setattr(parent, own, nn.Identity())
+    trunk.feature_info, trunk.num_features = stages, channels
 
 # %% ../../nbs/models/00_trunk.ipynb #cddf5310
 def build_trunk(
     name: str,  # timm's name, its hub's name before it or not
     weights: str = "imagenet",  # imagenet, none or a .safetensors file
+    cut: str = "",  # the module that it ends with; empty: it stays whole
 ) -> nn.Module:
-    """A timm trunk without its classifier.
+    """A timm trunk without its classifier, perhaps without its last stages.
 
     Raises `ValueError` for an unknown name or a file that does not fit, `FileNotFoundError` for a file
     that is missing, `RuntimeError` where ImageNet weights cannot be had.
     """
     name = plain_name(name)
     check_trunk_name(name)
-    if weights == "imagenet":
-        return imagenet_trunk(name)
-    trunk = bare_trunk(name)
-    if weights != "none":
-        load_weights(trunk, name, weights)
+    trunk = imagenet_trunk(name) if weights == "imagenet" else bare_trunk(name)
+    whole = trunk.state_dict().keys()
+    cut_trunk(trunk, cut, name)
+    if weights not in ("imagenet", "none"):
+        load_weights(trunk, name, weights, beyond=whole - trunk.state_dict().keys())
     return trunk
 
 # %% ../../nbs/models/00_trunk.ipynb #6ad056cc
@@ -375,25 +451,6 @@ def feature_map(
         return split_tokens(trunk, x)
     last = x.shape[1] != trunk.num_features  # Swin keeps channels last
     return (x.permute(0, 3, 1, 2) if last else x), None
-
-# %% ../../nbs/models/00_trunk.ipynb #32a0d32b
-def stage_names(trunk: nn.Module) -> list[str]:
-    "The modules at which a trunk's stages end, as timm lists them; none for a trunk without such a list."
-    info = getattr(trunk, "feature_info", None)
-    if not info:
-        return []
-    return [stage["module"] for stage in (info if isinstance(info, list) else info.info)]
-
-# %% ../../nbs/models/00_trunk.ipynb #6c6c83a7
-def modules_up_to(
-    trunk: nn.Module,
-    last: str,  # name of a module of the trunk
-) -> list[str]:
-    "Names of all modules that are over when the module `last` is, in the order in which they are defined."
-    order = [name for name, _ in trunk.named_modules() if name]
-    inside = [i for i, name in enumerate(order) if name == last or name.startswith(f"{last}.")]
-    before, after = order[: max(inside) + 1], order[max(inside) + 1 :]
-    return [name for name in before if not any(other.startswith(f"{name}.") for other in after)]
 
 # %% ../../nbs/models/00_trunk.ipynb #b4fa394b
 def freeze_stages(

@@ -6,5 +6,13 @@
 __all__ = []
 
 # %% ../../../nbs/models/aggregate/09_all.ipynb #64bd0699
-from . import gem, token  # noqa: F401  they register themselves
+from landmark_nb.models.aggregate import (  # noqa: F401  they register themselves
+    boq,
+    convap,
+    gem,
+    mixvpr,
+    netvlad,
+    salad,
+    token,
+)
 from .base import AGGREGATIONS, Aggregation, FromData, make_aggregation  # noqa: F401
