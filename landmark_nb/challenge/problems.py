@@ -15,6 +15,7 @@ from ..data.landmarks import classes_of, image_ids
 from ..search.ensemble import combine_stores, top_classes
 from ..search.knn import knn
 from ..search.recognise import gather
+from ..search.submission import label_key
 from ..search.tune import Recognition, SoftLabels
 
 # %% ../../nbs/challenge/06_problems.ipynb #6880fcc3
@@ -64,7 +65,7 @@ def recognition_problem(
     "The recognition rules over the private queries."
     asked, nothing = private_queries(data)
     known = classes_of(data.clean)
-    number = {label: i for i, label in enumerate(known.labels)}
+    number = {label_key(label): i for i, label in enumerate(known.labels)}
     to_known = known.encode(pl.Series(head_labels))
     head, confidence = (part[asked] for part in classes["test"])
     labels = known.encode(data.clean.table["label"])
@@ -72,7 +73,7 @@ def recognition_problem(
     test = vectors["test"]
     evidence = gather(test[asked], vectors["clean"], labels, test[nothing], *opinion, 50, index)
     queries, private = image_ids(data.test).to_list(), data.solutions["recognition"]["Private"]
-    truth = [{number.get(label, UNKNOWN) for label in private[queries[i]]} for i in asked]
+    truth = [{number.get(label_key(label), UNKNOWN) for label in private[queries[i]]} for i in asked]
     return Recognition(evidence, truth), np.array(asked)
 
 # %% ../../nbs/challenge/06_problems.ipynb #8a6af717
