@@ -120,7 +120,7 @@ class Sizes:
         "Of a worker, where all groups train side by side."
         return self.batches // self.groups
 
-
+# %% ../nbs/05_compare.ipynb #980467aa
 def check_multiple(name: str, value: int, of: str, unit: int):
     "Raise `ValueError` for a size that is no multiple of another one."
     if value < unit or value % unit:
@@ -135,14 +135,14 @@ class Arm:
     lr: float  # where the search for its rate begins
     main: bool = False  # one of those that the experiment is about
 
-
+# %% ../nbs/05_compare.ipynb #61d5e973
 def schedule_of(s: Sizes, steps: int, groups: int) -> dict:
     "Looks, warm-up and decay of an arm that takes so many steps of so many groups each."
     settings = dict(eval_every=s.look // groups)
     settings |= dict(warmup_steps=round(s.warmup * steps)) if s.warmup else {}
     return settings | (dict(decay=s.decay) if s.decay != "constant" else {})
 
-
+# %% ../nbs/05_compare.ipynb #e362894a
 def in_turn(s: Sizes, turn: int, large: bool = False) -> dict:
     "The sequential trainer; `large`: with the batches of all groups in one."
     at_once = s.groups if large else 1
@@ -150,7 +150,7 @@ def in_turn(s: Sizes, turn: int, large: bool = False) -> dict:
     plain = dict(recipe="cosplace", steps=turn, iterations=steps // turn, large_batch=large)
     return plain | schedule_of(s, steps, at_once)
 
-
+# %% ../nbs/05_compare.ipynb #1ce4929d
 def side_by_side(s: Sizes, local_steps: int, **changes) -> dict:
     "D-CosPlace; 0 local steps: the joint objective."
     looks = s.batches // s.look  # a round ends where an iteration does, and so at every look
@@ -187,7 +187,7 @@ STARTS = {  # of projection and heads
     "random": dict(init="random", imprint=0),
 }
 
-
+# %% ../nbs/05_compare.ipynb #63cc5ac2
 def common_of(s: Sizes) -> dict:
     "What all arms have in common: the same groups, whatever their batch, and photographs kept in memory."
     same = dict(groups=s.groups, batch_size=s.batch, group_classes=s.groups * s.batch, cache_gb=4.0)
@@ -221,7 +221,7 @@ def groups_of(settings: dict, worlds: str) -> dict:  # group -> images of each o
     data = prepare(recipe, train=False, test=False)
     return {g: data.counts[g].tolist() for g in data.groups}
 
-
+# %% ../nbs/05_compare.ipynb #c37b2003
 def check_groups(runs: dict, common: dict, worlds: str):
     "Raise `ValueError` naming the runs that train other groups than the first."
     first, *others = runs
@@ -238,7 +238,7 @@ def command_of(settings: dict) -> list[str]:
     pairs = [word for name, value in settings.items() for word in ("-p", name, str(value))]
     return [sys.executable, "-m", "landmark_nb", "train", *pairs]
 
-
+# %% ../nbs/05_compare.ipynb #ad88e3ae
 def run_one(name: str, settings: dict, out: Path, threads: int) -> bool:
     "Make a run unless it is done, in a process of its own that writes NAME.log; whether it ended well."
     folder = out / name
@@ -278,7 +278,7 @@ def turns_of(steps: list[dict]) -> list[tuple]:  # (group, losses of the turn)
         turns[-1][1].append(e["loss"])
     return turns
 
-
+# %% ../nbs/05_compare.ipynb #5929dc9e
 def jumps(steps: list[dict]) -> list[float]:
     """How far the loss rises when a group comes back, one number a switch.
 
@@ -306,7 +306,7 @@ def recall_points(
         points.append({k: e[k] for k in fields} | numbers)
     return points
 
-
+# %% ../nbs/05_compare.ipynb #beb2c246
 def mean_losses(steps: list[dict], most: int = 160) -> list[tuple]:  # (step, loss)
     "The loss, mean over the groups of a step, at some `most` steps."
     by_step = {}
@@ -325,7 +325,7 @@ def settings_of(folder) -> dict:
     places = where_settings(RECIPES[config["recipe"]].make)
     return {k: v for k, v in config.items() if k not in places}
 
-
+# %% ../nbs/05_compare.ipynb #e04b1bec
 def summary(folder) -> dict:
     """What a finished run amounts to: settings, curves on both clocks, test results, jumps of the loss.
 
@@ -345,7 +345,7 @@ def summary(folder) -> dict:
         seconds=round(evaluations[-1]["seconds"], 1),
     )
 
-
+# %% ../nbs/05_compare.ipynb #6c42d34f
 def collect(out, runs) -> dict:  # name -> summary
     "Summaries of the runs below a folder that are finished."
     finished = [name for name in runs if (Path(out) / name / "report.html").is_file()]
@@ -356,7 +356,7 @@ def looks_of(summary: dict) -> list[int]:
     "Images seen at each validation."
     return sorted({e["images"] for e in summary["evals"]})
 
-
+# %% ../nbs/05_compare.ipynb #d90f0920
 def check_looks(results: dict):
     "Raise `ValueError` naming the runs that were validated after other numbers of images than the first."
     first, *others = results
@@ -383,7 +383,7 @@ def percent(share: float) -> str:
     "A share as text, in percent."
     return f"{100 * share:.1f}"
 
-
+# %% ../nbs/05_compare.ipynb #0b238a9d
 def table_row(name: str, r: dict, target: float) -> list:
     "A run's row of `table`."
     c = r["config"]
@@ -394,7 +394,7 @@ def table_row(name: str, r: dict, target: float) -> list:
     how = [c["groups"], c.get("local_steps", ""), c.get("slow_momentum", ""), c["seed"]]
     return [name, *how, percent(best(r)), *tests, *when, jump]
 
-
+# %% ../nbs/05_compare.ipynb #5f99477e
 def table(
     results: dict,  # name -> summary
     target: float | None = None,  # R@1 to be reached; by default the best of the first run
@@ -434,7 +434,7 @@ def losses(results: dict) -> go.Figure:
     fig.update_yaxes(title="loss (CosFace)")
     return fig
 
-
+# %% ../nbs/05_compare.ipynb #5001e110
 def save_results(results: dict, path):
     "Keep summaries as JSON: what a page of results reads."
     atomic_write(path, json.dumps(results, separators=(",", ":")))

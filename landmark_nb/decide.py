@@ -76,7 +76,7 @@ class Run:
         "Of its folder."
         return f"{self.arm}-{self.start}-lr{self.lr:.3g}-s{self.seed}"
 
-
+# %% ../nbs/05_decide.ipynb #c334aa4e
 def settings_of_run(e: Experiment, run: Run) -> dict:
     "Its settings, without those that all have in common."
     own = dict(lr=run.lr, seed=run.seed)
@@ -87,7 +87,7 @@ def rounded(rate: float) -> float:
     "To three digits, so that a rate is the same whichever way it was come to."
     return float(f"{rate:.3g}")
 
-
+# %% ../nbs/05_decide.ipynb #2c73f0c3
 def next_rates(
     scores: dict,  # rate -> best validation R@1
     lr: float,  # where the search begins
@@ -105,7 +105,7 @@ def next_rates(
         return [rounded(found * factor)]
     return [rounded(found / factor)] if found == min(scores) else []
 
-
+# %% ../nbs/05_decide.ipynb #c3f0998a
 def bracketed(scores: dict) -> bool:
     "Whether the best rate lies between others."
     if not scores:
@@ -151,7 +151,7 @@ def last_model(folder: Path):
     model.load_state_dict(own)
     return model
 
-
+# %% ../nbs/05_decide.ipynb #46b05958
 def test_hits(folder: Path) -> list[dict]:
     "Test results of a finished run's best and last model; measured once and kept in its folder."
     kept = folder / "hits.json"
@@ -189,7 +189,7 @@ def diverged(out: Path, name: str) -> bool:
     log = out / f"{name}.log"
     return log.is_file() and "FloatingPointError" in log.read_text(errors="replace")
 
-
+# %% ../nbs/05_decide.ipynb #628d04dc
 def make(e: Experiment, runs: list[Run], out: Path, worlds: str, jobs: int, progress: bool) -> dict:
     """Make the runs that are not done, and return the summaries of those that have one, by name.
 
@@ -201,7 +201,7 @@ def make(e: Experiment, runs: list[Run], out: Path, worlds: str, jobs: int, prog
         raise RuntimeError(f"these runs failed, see their logs in {out}: {', '.join(bad)}")
     return collect(out, todo)
 
-
+# %% ../nbs/05_decide.ipynb #fc16d6af
 def search_rates(e: Experiment, out: Path, worlds: str, jobs: int, progress: bool = True) -> dict:
     "For each (arm, start) the rates that were tried and their best validation R@1."
     arms, summaries = e.chosen(), {}
@@ -227,7 +227,7 @@ def final_runs(e: Experiment, scores: dict) -> list[Run]:
         runs += [Run(arm, start, lr, seed) for seed in range(1, n + 1)]
     return runs
 
-
+# %% ../nbs/05_decide.ipynb #4098bcf4
 def decide(
     e: Experiment,
     out,  # folder of the run folders
@@ -256,25 +256,25 @@ def runs_of(results: dict, arm: str, start: str) -> dict[int, dict]:  # seed -> 
     "The runs of an arm."
     return {r["seed"]: r for r in results["runs"] if (r["arm"], r["start"]) == (arm, start)}
 
-
+# %% ../nbs/05_decide.ipynb #db0c0017
 def test_recall(run: dict, model: str = "best", n: int = 1) -> float:
     "Recall of a run's best or last model, mean over the test sets."
     return float(np.mean([row[f"r{n}"] for row in run["test"] if row["model"] == model]))
 
-
+# %% ../nbs/05_decide.ipynb #a802e58f
 def hits_of(run: dict, model: str = "best") -> np.ndarray:  # bool [queries of all test sets]
     "Which test queries a run's best or last model found at once."
     rows = [row for row in run["test"] if row["model"] == model]
     return np.concatenate([unpack(row["hits"], row["queries"]) for row in rows])
 
-
+# %% ../nbs/05_decide.ipynb #c7b42549
 def gain_over_seeds(results: dict, new: tuple, old: tuple, score=test_recall) -> Gain:
     "The difference of two (arm, start), over the seeds that both have."
     a, b = runs_of(results, *new), runs_of(results, *old)
     seeds = sorted(a.keys() & b.keys())
     return paired_runs([score(a[s]) for s in seeds], [score(b[s]) for s in seeds])
 
-
+# %% ../nbs/05_decide.ipynb #9aae7423
 def gain_over_queries(new: dict, old: dict, model: str = "best") -> Gain:
     "The difference of two runs, over the test queries."
     return paired_test(hits_of(new, model), hits_of(old, model))
@@ -290,7 +290,7 @@ def reached(runs: dict, target: float, clock: str) -> str:
         return f"{len(times) - missing} of {len(times)}"
     return f"{np.median(times):,.0f}"
 
-
+# %% ../nbs/05_decide.ipynb #e6b0a072
 def arm_row(results: dict, arm: str, start: str, target: float, against: str) -> list:
     "A row of `table`."
     runs = runs_of(results, arm, start)
@@ -304,7 +304,7 @@ def arm_row(results: dict, arm: str, start: str, target: float, against: str) ->
     lr = next(iter(runs.values()))["lr"]
     return [arm, start, f"{lr:.3g}", len(runs), *val, *tests, *times, gain]
 
-
+# %% ../nbs/05_decide.ipynb #47a557a0
 def table(
     results: dict,  # of `decide`
     target: float | None = None,  # validation R@1; by default the lowest of the best of the first arm's seeds
@@ -336,7 +336,7 @@ CLOCK_TITLES = {
     "one_to_four": "batches of one accelerator, against four",
 }
 
-
+# %% ../nbs/05_decide.ipynb #33df42e7
 def curves(results: dict, clock: str = "images") -> go.Figure:  # clock: in CLOCKS
     "Validation R@1 of all arms over a clock, mean over seeds."
     runs = {}

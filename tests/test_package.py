@@ -29,6 +29,7 @@ LAYERS = {
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
     "decide": "core log models search train viz experiments compare",
+    "table": "core config data log models search recipes experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
     "__main__": "config log processes data models search train runs recipes experiments",
 }
@@ -357,6 +358,16 @@ def test_import_changes_nothing(graph):
     names = sorted(f"landmark_nb.{module}" for module in graph)
     before, after = run_python(STATE.replace("NAMES", repr(names)))
     assert before == after
+
+
+def test_what_papermill_runs_takes_parameters(root):
+    "Without the tag papermill puts what it is given before the defaults, which then win."
+    found = {}
+    for file in [root / "nbs/train.ipynb", *(root / "nbs/runs").glob("*.ipynb")]:
+        cells = json.loads(file.read_text())["cells"]
+        if f"papermill nbs/{file.relative_to(root / 'nbs')}" in "".join(map(str, cells)):
+            found[file.name] = sum("parameters" in c["metadata"].get("tags", []) for c in cells)
+    assert len(found) >= 5 and set(found.values()) == {1}, found
 
 
 def test_exported_library_does_not_need_nbdev(root):
