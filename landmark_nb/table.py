@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NORDLAND', 'SVOX', 'PROTOCOLS', 'PAPER_SETS', 'PAPER', 'AUTHOR_SETS', 'AUTHORS', 'FROZEN', 'CELL', 'Protocol', 'svox',
-           'sf_xl', 'by_set', 'published', 'TestSet', 'read_named', 'known_set', 'own_set', 'folder_of', 'find_set',
-           'find_sets', 'Method', 'frozen_method', 'run_method', 'find_method', 'find_methods', 'cell_file',
-           'measure_cell', 'photograph_cost', 'hits_of', 'other_counts', 'Measured', 'measure_table', 'mean_of',
-           'measured_row', 'published_row', 'table', 'compared', 'comparisons', 'protocol_table']
+           'sf_xl', 'by_set', 'published', 'TestSet', 'layout_in', 'has_split', 'read_named', 'known_set', 'own_set',
+           'folder_of', 'find_set', 'find_sets', 'Method', 'frozen_method', 'run_method', 'find_method', 'find_methods',
+           'cell_file', 'measure_cell', 'photograph_cost', 'hits_of', 'other_counts', 'Measured', 'measure_table',
+           'mean_of', 'measured_row', 'published_row', 'table', 'compared', 'comparisons', 'protocol_table']
 
 # %% ../nbs/05_table.ipynb #ce350f76
 import json
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Chosen, make
+from .config import make, pick
 from .core import atomic_write, read_json
 from .data.layouts import LAYOUTS
 from .data.layouts.folder import find_split
@@ -43,7 +43,6 @@ class Protocol:
     counts: tuple[int, int] | None = None  # photographs of the database and queries, as published
     radius: float = 25.0  # metres
     words: str = "right within 25 m"
-    layout: str = "sfxl"
 
 # %% ../nbs/05_table.ipynb #d40174a0
 NORDLAND = "frames 25 m / 10.5 apart on a line: right within 10 frames; summer searched for winter"
@@ -132,9 +131,19 @@ class TestSet:
     counts: tuple[int, int] | None = None  # as published
 
 # %% ../nbs/05_table.ipynb #67795f32
+def layout_in(folder: Path) -> str:
+    "How a folder is laid out: MSLS as Mapillary gives it out, or SF-XL's names."
+    return "msls" if (folder / "train_val").is_dir() else "sfxl"
+
+
+def has_split(folder: Path, split: str) -> bool:
+    "Whether a folder has a split."
+    return layout_in(folder) == "msls" or find_split(folder, split) is not None
+
+# %% ../nbs/05_table.ipynb #e753251c
 def read_named(protocol: Protocol, folder: Path) -> list[PlaceSet]:
     "The set of a protocol in a folder. Raises `ValueError` where its queries are not there."
-    layout = make(LAYOUTS, Chosen(protocol.layout), folder, protocol.radius, False)
+    layout = make(LAYOUTS, pick(LAYOUTS, layout_in(folder)), folder, protocol.radius, False)
     found = layout.sets(protocol.split)
     if not protocol.queries:
         return found[:1]
@@ -153,13 +162,15 @@ def known_set(protocol: Protocol, folder: Path) -> TestSet:
 def own_set(name: str, folder: Path) -> TestSet:
     "A folder of one's own, or a drawn city: its first test set."
     words = "its own test set; right within 25 m"
-    return TestSet(name, words, lambda: make(LAYOUTS, Chosen("sfxl"), folder, 25.0, False).sets("test")[:1])
+    return TestSet(
+        name, words, lambda: make(LAYOUTS, pick(LAYOUTS, "sfxl"), folder, 25.0, False).sets("test")[:1]
+    )
 
 # %% ../nbs/05_table.ipynb #ec01fe9a
 def folder_of(protocol: Protocol, root: Path) -> Path | None:
     "Where a protocol's set lies below the folder of all sets; None where it does not."
     folders = [root / name for name in protocol.folders]
-    return next((f for f in folders if find_split(f, protocol.split)), None)
+    return next((f for f in folders if has_split(f, protocol.split)), None)
 
 # %% ../nbs/05_table.ipynb #91f858d1
 def find_set(spec: str, root: Path, worlds: str) -> TestSet | None:
@@ -171,7 +182,7 @@ def find_set(spec: str, root: Path, worlds: str) -> TestSet | None:
     if name in PROTOCOLS:
         protocol = PROTOCOLS[name]
         place = Path(folder) if folder else folder_of(protocol, root)
-        there = place is not None and find_split(place, protocol.split) is not None
+        there = place is not None and has_split(place, protocol.split)
         return known_set(protocol, place) if there else None
     if folder:
         return own_set(name, Path(folder)) if find_split(folder, "test") else None
