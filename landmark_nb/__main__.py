@@ -88,7 +88,11 @@ class SearchConfig(Config):
     "Search one folder of photographs for those of another."
 
     trunk: str = knob("tf_efficientnet_lite0", "any timm model; empty where weights are a model of ours")
-    weights: str = knob("imagenet", "imagenet, none, a .safetensors file, or a model of ours with trunk ''")
+    weights: str = knob(
+        "imagenet",
+        "imagenet, none, a .safetensors file, NAME:FILE of a published model, whose trunk is its own, "
+        "or a model of ours with trunk ''",
+    )
     size: int = knob(384, "pixels of the square that images are resized to", 8)
     k: int = knob(5, "nearest photographs for each query", 1)
     store: str = knob("", "folder that keeps the descriptors")

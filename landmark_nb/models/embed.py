@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'check_token', 'sized',
-           'orthonormal_rows', 'principal_directions', 'start_projection', 'Embedder', 'fingerprint', 'plugins_of',
-           'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches', 'read_model',
-           'new_name', 'load_model']
+           'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published', 'Embedder', 'fingerprint',
+           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches',
+           'read_model', 'new_name', 'load_model']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import hashlib
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from ..config import Chosen, Config, choose, from_flat, knob, to_flat
 from ..core import check_fields, has_kind, open_tensors, parse_json, save_tensors, shapes_in
 from .aggregate import AGGREGATIONS, make_aggregation
+from .published import Start, dino_positions, is_published, read_published
 from landmark_nb.models.trunk import (
     bare_trunk,
     build_trunk,
@@ -46,8 +47,9 @@ class ModelConfig(Config):
     trunk: str = knob("resnet18", "any timm model that gives a feature map, by its name")
     weights: str = knob(
         "imagenet",
-        "imagenet (timm's hub, or the offline package for tf_efficientnet_lite0), none, "
-        "or a .safetensors file",
+        "imagenet (timm's hub, or the offline package for tf_efficientnet_lite0), none, a .safetensors file, "
+        "or NAME:FILE, a model that others published (cosplace:FILE, megaloc:FILE): trunk, cut, aggregation, "
+        "dim and neck are then its own, whatever is set",
     )
     dim: int = knob(
         512,
@@ -296,6 +298,23 @@ def start_projection(
     if linear.bias is not None:
         linear.bias.copy_(-weight @ mean if whiten else torch.zeros(len(weight)))
 
+# %% ../../nbs/models/05_embed.ipynb #c772ba66
+def with_published(
+    cfg: ModelConfig,
+) -> tuple[ModelConfig, Start | None]:  # settings that fit its weights; a published model, if they name one
+    "Settings of the published model that weights name. Raises as `read_published` does."
+    if not is_published(cfg.weights):
+        return cfg, None
+    start = read_published(cfg.weights)
+    plain = replace(cfg, pixel_mean=(), pixel_std=())
+    try:
+        made = from_flat(plain, start.settings)
+    except ValueError as e:
+        raise ValueError(f"{start.file}: {e}") from e
+    size = start.facts.size
+    square = size[0] if size and size[0] == size[1] else 0
+    return replace(made, input_size=cfg.input_size or square, init="random"), start  # it starts as it is
+
 # %% ../../nbs/models/05_embed.ipynb #8504c6c4
 class Embedder(Backbone):
     """Trunk, aggregation, neck, unit length: images float [b, 3, h, w] in [0, 1] become descriptors [b, dim].
@@ -304,12 +323,40 @@ class Embedder(Backbone):
     """
 
     def __init__(self, cfg: ModelConfig):
-        super().__init__(cfg)
-        self.cfg = cfg = sized(self.cfg, self)
+        cfg, start = with_published(cfg)
+        super().__init__(replace(cfg, weights="none") if start else cfg)
+        self.cfg = cfg = sized(replace(self.cfg, weights=cfg.weights), self)
         self.aggregation = make_aggregation(cfg.aggregation, self.trunk.num_features)
         check_token(cfg, self.aggregation, self.trunk)
         self.project = make_neck(cfg.neck, self.aggregation.out_dim, cfg.dim)
+        if start:
+            start.into(self)
+        self.published = start.facts if start else None
+        self.positions = start.tensors.get("trunk.pos_embed") if start else None
         self.train(False)
+
+    @torch.no_grad()
+    def resize(
+        self,
+        size: int,  # pixels of a side
+    ):
+        """Build the trunk for another image size, as `Backbone.resize` does.
+
+        Position embeddings of a published DINOv2 that have not been trained are interpolated from the file's,
+        as their authors do; others, as timm does, from those that are there.
+        """
+        positions, embed = getattr(self, "positions", None), getattr(self.trunk, "pos_embed", None)
+        as_published = positions is not None and torch.equal(embed.cpu(), self.positions_for(embed.shape[1]))
+        super().resize(size)
+        if as_published:
+            self.trunk.pos_embed.copy_(self.positions_for(self.trunk.pos_embed.shape[1]))
+
+    def positions_for(
+        self,
+        tokens: int,  # the class token and a square of patches
+    ) -> Tensor:  # [1, tokens, channels], on the CPU
+        "The published position embeddings for another number of patches."
+        return dino_positions(self.positions, round((tokens - 1) ** 0.5))
 
     @property
     def dim(self) -> int:
@@ -341,8 +388,8 @@ class Embedder(Backbone):
         self,
         images: Iterable[Tensor],  # float [b, 3, h, w] in [0, 1]: batches of training photographs
     ) -> bool:  # False for an aggregation that does not start from data
-        "Let the aggregation take its first weights from training photographs."
-        if not hasattr(self.aggregation, "initialise"):
+        "Let the aggregation take its first weights from training photographs; a published one has its own."
+        if self.published or not hasattr(self.aggregation, "initialise"):
             return False
         training = self.training
         self.eval()
@@ -481,11 +528,13 @@ def new_name(tensor: str) -> str:
 def load_model(
     path: str | Path,  # a file that `save_model` wrote
 ) -> Embedder:
-    """A model from its file, with its settings.
+    """A model from its file, with its settings; or a published one from NAME:FILE.
 
     Raises `FileNotFoundError` where there is none, and `ValueError` for a file of another kind, or with parts
     that are not known here, and then names the modules to import.
     """
+    if is_published(path):
+        return Embedder(ModelConfig(weights=str(path), freeze=0))
     weights, cfg = read_model(path)
     model = Embedder(replace(cfg, weights="none"))
     try:

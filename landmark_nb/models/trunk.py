@@ -231,7 +231,8 @@ def read_weights(
     from safetensors.torch import load_file
 
     if not file.endswith(".safetensors"):
-        raise ValueError(f"parameter weights={file!r}: must be imagenet, none or a .safetensors file")
+        others = "or NAME:FILE of a published model, such as cosplace:FILE"
+        raise ValueError(f"parameter weights={file!r}: must be imagenet, none, a .safetensors file, {others}")
     if not Path(file).is_file():
         raise FileNotFoundError(f"parameter weights={file!r}: no such file")
     try:
