@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEVEL', 'RESAMPLES', 'MANY', 'BLOCK', 'FEWEST_FLIPPED', 'HELPED', 'Interval', 'wilson', 'mean_interval',
            'sign_flip_p', 'mcnemar_p', 'tango', 'Gain', 'paired_test', 'paired_runs', 'statistic_interval',
-           'paired_statistic', 'gain_sentence', 'gain_card']
+           'paired_statistic', 'Answers', 'gap_interval', 'swap_p', 'paired_gap', 'gain_sentence', 'gain_card']
 
 # %% ../../nbs/search/03_significance.ipynb #555c7baf
 import math
@@ -351,6 +351,82 @@ def paired_statistic(
     "The difference of two models' statistic on the same queries with its interval, without a p value."
     difference = _resampled(lambda rows: after(rows) - before(rows), n, level, seed, resamples)
     return Gain(*difference, None, n, level)
+
+# %% ../../nbs/search/03_significance.ipynb #312975e8
+@dataclass(frozen=True)
+class Answers:
+    "A model's answers, of `search.metrics.answer_arrays`."
+
+    right: np.ndarray  # bool [n]
+    confidence: np.ndarray  # float64 [n], NaN where there is no answer
+    shown: np.ndarray  # bool [n], whether the query shows a landmark
+
+    def gap(self, rows: np.ndarray) -> float:
+        "GAP of some rows, int64 ascending, with repeats; 0 where none of them shows a landmark."
+        given = rows[~np.isnan(self.confidence[rows])]
+        line = given[np.argsort(-self.confidence[given], kind="stable")]
+        hits = self.right[line]
+        precision = hits.cumsum() / (1 + np.arange(len(line)))
+        return float(precision[hits].sum() / max(1, self.shown[rows].sum()))
+
+# %% ../../nbs/search/03_significance.ipynb #11c38441
+def gap_interval(
+    answers: Answers,
+    level: float = LEVEL,
+    seed: int = 0,
+    resamples: int = 999,
+) -> Interval:
+    "GAP with its interval, by resampling queries. Raises `ValueError` for fewer than two."
+    n = len(answers.right)
+    return statistic_interval(lambda rows: answers.gap(np.sort(rows)), n, level, seed, resamples)
+
+# %% ../../nbs/search/03_significance.ipynb #747eb54f
+def swap_p(
+    statistic: Callable,  # bool [n], which queries' answers are swapped -> difference of the models
+    n: int,  # queries
+    seed: int = 0,
+    resamples: int = 999,  # swaps that are tried, where there are more
+) -> float:
+    "Share of swaps of two models' answers whose difference is at least as far from 0."
+    bar = abs(statistic(np.zeros(n, bool))) - 1e-12
+    if 2**n <= resamples:
+        every = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+        return float(np.mean([abs(statistic(swapped)) >= bar for swapped in every]))
+    random = np.random.default_rng(seed)
+    hits = sum(abs(statistic(random.random(n) < 0.5)) >= bar for _ in range(resamples))
+    return float((hits + 1) / (resamples + 1))  # what was seen is one of the swaps
+
+# %% ../../nbs/search/03_significance.ipynb #e02120be
+def paired_gap(
+    after: Answers,  # of the new model
+    before: Answers,  # of the old one, to the same queries
+    level: float = LEVEL,
+    seed: int = 0,
+    resamples: int = 999,  # for the interval, and for the test
+) -> Gain:
+    """The difference of two models' GAP, its interval and the p value of no difference.
+
+    Raises `ValueError` for other queries, or fewer than two.
+    """
+    n = len(after.right)
+    if not np.array_equal(after.shown, before.shown):
+        raise ValueError("after and before must be of the same queries, in the same order")
+    rows = np.arange(n)
+
+    def swapped(which: np.ndarray) -> float:
+        "The difference with some answers swapped."
+        new, old = (
+            Answers(np.where(which, b.right, a.right), np.where(which, b.confidence, a.confidence), a.shown)
+            for a, b in ((after, before), (before, after))
+        )
+        return new.gap(rows) - old.gap(rows)
+
+    difference = lambda drawn: after.gap(np.sort(drawn)) - before.gap(np.sort(drawn))
+    gain, low, high = _resampled(difference, n, level, seed, resamples)
+    p = swap_p(swapped, n, seed, resamples)
+    if p >= 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Gain(gain, low, high, p, n, level)
 
 # %% ../../nbs/search/03_significance.ipynb #af79bf8e
 HELPED = {
