@@ -20,6 +20,7 @@ from .recipes.landmark.recipe import Landmark
 from .recipes.places import measure as places
 from .recipes.places.data import choose_groups
 from .recipes.places.finetune import Finetune
+from .recipes.places.gsv import Gsv
 from .recipes.places.measure import NS, describe_set
 from .recipes.places.recipes import CosPlace, DCosPlace, frozen_trunk
 from .runs.recipe import RECIPES, Recipe, Result, configure, figures, run, settings_table

@@ -1,4 +1,4 @@
-"What the processes of `test_cosplace` do: short trainings of the recipe cosplace, each worker with its part."
+"What the processes of `test_cosplace` do: short trainings whose workers share each batch, each with its part."
 
 import functools
 from pathlib import Path
@@ -33,6 +33,7 @@ SETTINGS = dict(
     plugins="cosplace_workers",
 )
 TRICKS = dict(freeze_steps=1, imprint_again=True, reset_head_optimizer=True, warmup_steps=2, decay="cosine")
+GSV = dict(recipe="gsv", places=4, images_per_class=2, batch_size=None)
 CASES = {  # name -> settings
     "cosface": {},
     "arcface": dict(loss="arcface"),
@@ -42,6 +43,8 @@ CASES = {  # name -> settings
     "bfloat16": dict(precision="bfloat16"),
     "float16": dict(precision="float16"),
     "moving norms": dict(batch_norm="train"),
+    "gsv": GSV,
+    "gsv, chunks": GSV | dict(chunk=3, optimiser="sgd", decay="linear", warmup_steps=2),
 }
 SAVED_AT = 1  # step: the second group's head is made after it
 
@@ -58,6 +61,11 @@ class Together(torch.nn.Module):
 
 LOSSES.register("together")(lambda dim, counts: Together())
 LOSSES.register("whole")(lambda dim, counts: CosFace(dim, len(counts)))  # cannot be shared
+
+
+def settings_of(name: str) -> dict:
+    "A case's settings; None is none."
+    return {key: value for key, value in (SETTINGS | CASES[name]).items() if value is not None}
 
 
 def join(rank: int, world: int, meet: str):
@@ -87,7 +95,7 @@ def begin(folder: Path, name: str, workers, checkpoint: Path | None = None):
     from landmark_nb.runs.recipe import open_folder
     from landmark_nb.train.start import start_model
 
-    recipe = configure(**SETTINGS | CASES[name], out=str(folder / name), worlds=str(folder / "worlds"))
+    recipe = configure(**settings_of(name), out=str(folder / name), worlds=str(folder / "worlds"))
     data = photographs(folder / "worlds", workers, recipe.data.images_per_class)
     training = recipe.training(data, open_folder(recipe, workers.rank), workers)
     if checkpoint is not None:

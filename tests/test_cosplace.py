@@ -1,4 +1,4 @@
-"CosPlace on several workers: the same training with 1, 2 and 4, after kills, with other numbers of them."
+"CosPlace and gsv on several workers: the same with 1, 2 and 4, after kills, by other numbers of them."
 
 import os
 import signal
@@ -28,7 +28,7 @@ def trained(tmp_path_factory) -> tuple[Path, dict]:
     work(0, 1, 1, folder, list(CASES))
     torch.set_num_threads(threads)
     for before, world in ((1, 2), (2, 4)):
-        names = list(CASES) if world == 2 else ["cosface", "whole", "moving norms"]
+        names = list(CASES) if world == 2 else ["cosface", "whole", "moving norms", "gsv"]
         torch.multiprocessing.spawn(work, (world, before, folder, names), world)
     read = {f.stem: torch.load(f, weights_only=True) for f in folder.glob("*-[124].pt")}
     return folder, read
@@ -140,12 +140,12 @@ def losses(run) -> list:
     return [e["loss"] for e in read_events(run, "step")]
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> Path:
-    "A folder with drawn photographs, and a run of two workers that nobody disturbs."
+@pytest.fixture(scope="module", params=["cosplace", "gsv"])
+def two(tmp_path_factory, request) -> tuple[Path, str]:
+    "A folder with drawn photographs, and a run of two workers that nobody disturbs; by which recipe."
     d = tmp_path_factory.mktemp("launched")
-    good(start(d / "run", d / "worlds", workers=2), 600)
-    return d
+    good(start(d / "run", d / "worlds", workers=2, recipe=request.param), 600)
+    return d, request.param
 
 
 def is_worker(pid: int) -> bool:
@@ -155,8 +155,8 @@ def is_worker(pid: int) -> bool:
 
 
 def test_a_worker_is_killed(two, tmp_path):
-    run = tmp_path / "run"
-    p = start(run, two / "worlds", workers=2)
+    run, (folder, recipe) = tmp_path / "run", two
+    p = start(run, folder / "worlds", workers=2, recipe=recipe)
     while steps(run) < 5:
         assert p.poll() is None, finish(p)[2][-3000:]
         time.sleep(0.02)
@@ -164,14 +164,15 @@ def test_a_worker_is_killed(two, tmp_path):
     at = steps(run)
     good(p, 600)
     assert at < 40, "it was killed on the way"
-    assert same(final(run), final(two / "run")) and losses(run) == losses(two / "run")
+    assert same(final(run), final(folder / "run")) and losses(run) == losses(folder / "run")
 
 
 def test_the_launched_end_as_one_does(two, tmp_path):
-    good(start(tmp_path / "run", two / "worlds", workers=1), 600)
-    one, both = losses(tmp_path / "run"), losses(two / "run")
+    folder, recipe = two
+    good(start(tmp_path / "run", folder / "worlds", workers=1, recipe=recipe), 600)
+    one, both = losses(tmp_path / "run"), losses(folder / "run")
     assert len(one) == len(both) == 40 and one == pytest.approx(both, rel=1e-2)
-    (a, b) = (read_events(run, "test")[-1]["recall"]["1"] for run in (tmp_path / "run", two / "run"))
+    (a, b) = (read_events(run, "test")[-1]["recall"]["1"] for run in (tmp_path / "run", folder / "run"))
     assert abs(a - b) < 0.1
 
 

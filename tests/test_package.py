@@ -39,7 +39,7 @@ DATA = [
     ("names", "manifest"),
     ("positives", "streams", "squares"),
     ("partition", "samplers", "augment"),
-    ("loaders",),
+    ("loaders", "eigenplaces"),
     ("layouts",),
     ("landmarks", "shards", "places", "checkup", "holdout"),
 ]

@@ -149,6 +149,7 @@ class Partition:
     L: int  # every L-th sector too
     min_images: int  # smaller classes were dropped
     zones: tuple[int, ...] = ()  # UTM zones of the images, negative in the south, as far as they are known
+    kind: str = "cosgroups"  # what the classes are: cosgroups, eigenplaces, or places that a layout knows
 
     @property
     def groups(self) -> np.ndarray:  # int64 [groups]

@@ -185,7 +185,7 @@ def partition_by_place(
     order = large[np.lexsort((place[large], group[large]))]
     new = np.full(len(names), -1, np.int64)
     new[order] = np.arange(len(order))
-    how = (M, 360.0, 1, max(1, len(cities)), min_images, zones)
+    how = (M, 360.0, 1, max(1, len(cities)), min_images, zones, "places")
     return Partition(new[number], group[order], cells[order], counts[order], *how)
 
 # %% ../../../nbs/data/layouts/04_gsv.ipynb #71824055

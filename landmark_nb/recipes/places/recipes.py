@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DRAWN', 'check_size', 'frozen_trunk', 'check_pairs', 'batches_of_sample', 'sample_photographs', 'PlaceSettings',
            'CheckedPlaces', 'PlacesRecipe', 'measure_sets', 'channels_last', 'validation', 'PlaceSession',
-           'PlaceTraining', 'begin_training', 'MeasuredPlaces', 'ReportedPlaces', 'CosPlace', 'check_joint',
-           'DCosPlace']
+           'PlaceTraining', 'begin_training', 'MeasuredPlaces', 'ReportedPlaces', 'workers_that_share', 'CosPlace',
+           'check_joint', 'DCosPlace']
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #eb04a136
 from collections.abc import Iterator
@@ -100,11 +100,11 @@ def batches_of_sample(data: PlaceData) -> int:
     return max(1, most)
 
 
-def sample_photographs(data: PlaceData, size: int, seed: int) -> Iterator:
+def sample_photographs(data: PlaceData, size: int, seed: int, per_class: int = 1) -> Iterator:
     "Of the first batches of this worker's groups its part: rows of the sample, float images in [0, 1]."
     import torch
 
-    dataset, steps = data.batches(size, seed), batches_of_sample(data)
+    dataset, steps = data.batches(size, seed, per_class), batches_of_sample(data)
     begin, end = dataset.rows(data.batch)
     for group in data.images:
         for step in range(steps):
@@ -351,13 +351,14 @@ class PlaceTraining(PlaceSession):
 
     def sample(self) -> Iterator:
         "This worker's part of the photographs that the projection starts from."
-        return sample_photographs(self.data, self.c.data.image_size, self.c.run.seed)
+        c = self.c
+        return sample_photographs(self.data, c.data.image_size, c.run.seed, c.data.images_per_class)
 
     def glimpse(self) -> Iterator:
         "Some batches of the first group, for an aggregation that starts from them: the first worker's work."
-        data, batch = replace(self.data, part=(0, 1)), self.data.batch
-        dataset, group = data.batches(self.c.data.image_size, self.c.run.seed), data.groups[0]
-        for step in range(min(4, data.classes[group] // batch)):
+        data, c, group = replace(self.data, part=(0, 1)), self.c.data, self.data.groups[0]
+        dataset = data.batches(c.image_size, self.c.run.seed, c.images_per_class)
+        for step in range(min(4, data.classes[group] * c.images_per_class // data.batch)):
             yield dataset[group, step]["images"].float() / 255
 
     def validate(self) -> tuple:
@@ -443,25 +444,34 @@ class ReportedPlaces(MeasuredPlaces):
         "Validation of this run and of those beside it, by name."
         return with_others(self.recipe, [e for e in events if e["kind"] == "eval"], self.run.beside)
 
+    def plan(self, data: PlaceData) -> str:
+        "How long it trains, and on which batches."
+        return f"{self.train.iterations} iterations of {self.train.steps} steps, batch {data.batch}"
+
     def report(self, result) -> Report:
         "Photographs, map, loss, recall before and after, and the queries behind it."
         data, events, after = result.data, result.folder.events(), result.after
         runs = self.runs_beside(events)
-        more = self.data.radius, self.run.seed
+        more = self.data.radius, self.run.seed, self.optim.loss.name
         sections = place_sections(data, events, result.before, after, runs, *more)
         cards = [*place_cards(data, events, result.before, after), steps_card(events)]
-        c = self.train
-        lead = (
-            f"{self.model.trunk}, {self.data.image_size} px, {c.iterations} iterations of {c.steps} steps, "
-            f"batch {data.batch}."
-        )
+        lead = f"{self.model.trunk}, {self.data.image_size} px, {self.plan(data)}."
         title = f"{self.recipe} on {printable(data_name(self.data_name))}"
         return Report(title, lead, cards, sections)
 
     def figures(self, result) -> list:
         "What a notebook shows of a run."
         events = result.folder.events()
-        return place_figures(result.data, events, result.before, result.after, self.runs_beside(events))
+        runs, loss = self.runs_beside(events), self.optim.loss.name
+        return place_figures(result.data, events, result.before, result.after, runs, loss)
+
+# %% ../../../nbs/recipes/places/03_recipes.ipynb #d80ae2fa
+def workers_that_share(batch: int, nodes: int) -> int:
+    "As many as a machine has GPUs, or the next smaller number that shares a batch evenly."
+    import torch
+
+    most = range(max(1, torch.cuda.device_count()), 1, -1)
+    return next((n for n in most if batch % (n * nodes) == 0), 1)
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #d7a02840
 @RECIPES.register("cosplace")
@@ -482,10 +492,7 @@ class CosPlace(ReportedPlaces):
 
     def most_workers(self) -> int:
         "As many as there are GPUs, or the next smaller number that shares a batch evenly."
-        import torch
-
-        most = range(max(1, torch.cuda.device_count()), 1, -1)
-        return next((n for n in most if self.batch % (n * self.launch.nodes) == 0), 1)
+        return workers_that_share(self.batch, self.launch.nodes)
 
     def check_settings(self, device: str) -> None:
         "Also a batch that the workers cannot share evenly."
