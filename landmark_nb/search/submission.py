@@ -6,7 +6,7 @@
 __all__ = ['EMPTY_PLACE', 'USAGES', 'label_key', 'Oddities', 'say_oddities', 'read_solution', 'read_recognition',
            'read_retrieval', 'write_submission']
 
-# %% ../../nbs/search/02_submission.ipynb #f307ba17
+# %% ../../nbs/search/02_submission.ipynb #609f0a62
 import csv
 import gzip
 import io
@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core import atomic_path, csv_form, open_file
 
-# %% ../../nbs/search/02_submission.ipynb #1b63ac2d
+# %% ../../nbs/search/02_submission.ipynb #e271cd54
 def label_key(label) -> object:
     "What a landmark's label is compared by: its number where it is a whole one, else itself."
     if not isinstance(label, str | np.integer):
@@ -31,7 +31,7 @@ def label_key(label) -> object:
     except ValueError:
         return label
 
-# %% ../../nbs/search/02_submission.ipynb #0544d1a7
+# %% ../../nbs/search/02_submission.ipynb #318b2d6a
 @dataclass
 class Oddities:
     "What is odd about a file that is read all the same; an error at once where that is not wanted."
@@ -46,14 +46,17 @@ class Oddities:
             raise ValueError(f"{self.path}: row {row} {text}")
         self.found.setdefault(kind, []).append(f"row {row} {text}")
 
-# %% ../../nbs/search/02_submission.ipynb #af1757e2
-def say_oddities(odd: Oddities):
+# %% ../../nbs/search/02_submission.ipynb #1c3709c5
+def say_oddities(
+    odd: Oddities,
+    depth: int = 2,  # calls up to the one who is warned
+):
     "One warning for each kind."
     for said in odd.found.values():
         more = f" ({len(said) - 1:,} more rows are so)" if len(said) > 1 else ""
-        warnings.warn(f"{odd.path}: {said[0]}{more}", stacklevel=4)
+        warnings.warn(f"{odd.path}: {said[0]}{more}", stacklevel=1 + depth)
 
-# %% ../../nbs/search/02_submission.ipynb #4c5215fb
+# %% ../../nbs/search/02_submission.ipynb #6f8d329a
 def _text_of(
     path,
     encoding: str,  # of `csv_form`
@@ -66,7 +69,7 @@ def _text_of(
     except (UnicodeDecodeError, OSError, EOFError, zlib.error) as e:
         raise ValueError(f"{path}: not readable as csv: {e}; save it as CSV UTF-8") from e
 
-# %% ../../nbs/search/02_submission.ipynb #5ff0cd00
+# %% ../../nbs/search/02_submission.ipynb #ba0665ab
 def _fields_of(
     path,
     text: str,
@@ -81,7 +84,7 @@ def _fields_of(
     finally:
         csv.field_size_limit(usual)
 
-# %% ../../nbs/search/02_submission.ipynb #6268831b
+# %% ../../nbs/search/02_submission.ipynb #a805c0fd
 def _places(
     header: list[str],
     names: tuple,  # of the columns
@@ -98,7 +101,7 @@ def _places(
         odd.add(1, "header", f"has {','.join(names)} where the challenge would not find them")
     return places
 
-# %% ../../nbs/search/02_submission.ipynb #3c674748
+# %% ../../nbs/search/02_submission.ipynb #8936602f
 def _read_rows(
     path,
     names,  # of the columns; or (header) -> their names
@@ -116,7 +119,7 @@ def _read_rows(
     places = _places(header, names, odd)
     return [(row, _row(path, row, texts, places, odd)) for row, texts in enumerate(rows, first + 1)]
 
-# %% ../../nbs/search/02_submission.ipynb #513976ea
+# %% ../../nbs/search/02_submission.ipynb #6dfd61c8
 def _row(
     path,
     row: int,
@@ -131,7 +134,7 @@ def _row(
         raise ValueError(f"{path}: row {row} has {len(texts)} columns; must have {max(places) + 1}")
     return [texts[place] for place in places]
 
-# %% ../../nbs/search/02_submission.ipynb #80543c25
+# %% ../../nbs/search/02_submission.ipynb #fd54f3f4
 def _parts(text: str) -> list[str]:
     "The parts of a prediction; one space at its end is forgiven."
     parts = text.split(" ")
@@ -140,7 +143,7 @@ def _parts(text: str) -> list[str]:
 
 EMPTY_PLACE = "has two spaces in a row, or one at an end, which make an empty place that counts"
 
-# %% ../../nbs/search/02_submission.ipynb #dac3d9f5
+# %% ../../nbs/search/02_submission.ipynb #544311b7
 def _solution_columns(header: list[str]) -> tuple:
     column = "images" if "images" in [name.strip() for name in header] else "landmarks"
     return "id", column, "Usage"
@@ -156,7 +159,7 @@ def _right_images(row: int, text: str, odd: Oddities) -> set | list:
     odd.add(row, "repeated", "lists an image twice, which counts twice among those to be found")
     return parts
 
-# %% ../../nbs/search/02_submission.ipynb #51eea518
+# %% ../../nbs/search/02_submission.ipynb #aa38eae4
 def _right_landmarks(row: int, text: str, odd: Oddities) -> set:
     "Raises `ValueError` for an empty place among the numbers, which the challenge refuses."
     parts = text.split(" ")
@@ -166,7 +169,7 @@ def _right_landmarks(row: int, text: str, odd: Oddities) -> set:
         odd.add(row, "label", f"has the landmarks {text[:80]!r}, which are no whole numbers; read as names")
     return set(parts)
 
-# %% ../../nbs/search/02_submission.ipynb #7ef3a459
+# %% ../../nbs/search/02_submission.ipynb #25bd0cff
 USAGES = ("Public", "Private")
 
 
@@ -187,7 +190,7 @@ def _check_usage(row: int, query: str, right: str, use: str, odd: Oddities):
     if use != "Ignored" and right == "None":
         odd.add(row, "none", f"is {use} with the list None, and ignored")
 
-# %% ../../nbs/search/02_submission.ipynb #fd5750a8
+# %% ../../nbs/search/02_submission.ipynb #5f91fc30
 def _right_of(row: int, texts: list, wanted: set, parse: Callable, odd: Oddities):
     "The right answers of a row of a solution; None where it does not count."
     query, right, use = texts
@@ -196,7 +199,7 @@ def _right_of(row: int, texts: list, wanted: set, parse: Callable, odd: Oddities
         return None
     return parse(row, right, odd) if right else set()
 
-# %% ../../nbs/search/02_submission.ipynb #cbaee3c4
+# %% ../../nbs/search/02_submission.ipynb #81cd7074
 def read_solution(
     path,  # id,landmarks,Usage or id,images,Usage
     usage=USAGES,  # queries of another usage are ignored
@@ -222,14 +225,14 @@ def read_solution(
     say_oddities(odd)
     return solution
 
-# %% ../../nbs/search/02_submission.ipynb #0369b3a8
+# %% ../../nbs/search/02_submission.ipynb #6a5f5410
 def _is_ignored(
     query: str,
     queries,  # a solution; a list of queries ignores none; None
 ) -> bool:
     return hasattr(queries, "get") and query in queries and queries[query] is None
 
-# %% ../../nbs/search/02_submission.ipynb #179d2aa3
+# %% ../../nbs/search/02_submission.ipynb #237f6ef3
 def _check_query(row: int, query: str, text: str, seen: dict, queries, odd: Oddities) -> bool:
     "Whether a row counts. Raises `ValueError` for an answer to no query, or to one that has an answer."
     if seen.get(query):
@@ -246,7 +249,7 @@ def _check_query(row: int, query: str, text: str, seen: dict, queries, odd: Oddi
     odd.add(row, "unknown", f"{what}, and has no answer")
     return False
 
-# %% ../../nbs/search/02_submission.ipynb #832836d3
+# %% ../../nbs/search/02_submission.ipynb #59592c98
 def _ignored_answer(row: int, query: str, text: str, answers: dict, parse: Callable, odd: Oddities):
     "Keep an ignored query's answer, if it is one and the first: it does not count."
     if query in answers:
@@ -258,7 +261,7 @@ def _ignored_answer(row: int, query: str, text: str, answers: dict, parse: Calla
         said = str(e).removeprefix(f"{odd.path}: row {row} ")
         odd.add(row, "ignored", f"is of the ignored query {query!r}, and left out: it {said}")
 
-# %% ../../nbs/search/02_submission.ipynb #441b197a
+# %% ../../nbs/search/02_submission.ipynb #7730fc02
 def _read_predictions(
     path,
     column: str,  # landmarks or images
@@ -280,10 +283,10 @@ def _read_predictions(
             odd.add(row, "again", f"is a second one of the query {query!r}, whose first one has no answer")
         answers[query] = parse(row, text, odd)
         seen[query] = row if text else 0
-    say_oddities(odd)
+    say_oddities(odd, depth=3)
     return answers
 
-# %% ../../nbs/search/02_submission.ipynb #cab70cf6
+# %% ../../nbs/search/02_submission.ipynb #e0810989
 def _parse_answer(row: int, text: str, odd: Oddities) -> tuple | None:
     "(label, confidence), or None. Raises `ValueError` for anything else."
     if not text:
@@ -300,7 +303,7 @@ def _parse_answer(row: int, text: str, odd: Oddities) -> tuple | None:
         odd.add(row, "label", f"has the landmark {label!r}, which is no whole number; read as a name")
     return label, confidence
 
-# %% ../../nbs/search/02_submission.ipynb #eab67694
+# %% ../../nbs/search/02_submission.ipynb #27025115
 def read_recognition(
     path,  # id,landmarks
     queries=None,  # the ids that may occur, such as a solution, which also says which are ignored
@@ -311,7 +314,7 @@ def read_recognition(
     Raises `ValueError` naming the row for what it refuses."""
     return _read_predictions(path, "landmarks", _parse_answer, queries, strict)
 
-# %% ../../nbs/search/02_submission.ipynb #8616bae3
+# %% ../../nbs/search/02_submission.ipynb #8b360cea
 def read_retrieval(
     path,  # id,images
     k: int = 100,  # images of a query that count
@@ -333,7 +336,7 @@ def read_retrieval(
 
     return _read_predictions(path, "images", parse, queries, strict)
 
-# %% ../../nbs/search/02_submission.ipynb #2392b876
+# %% ../../nbs/search/02_submission.ipynb #658fa662
 def _field(
     query,
     value,  # an id or a label
@@ -362,7 +365,7 @@ def _retrieval_cell(
 ) -> str:
     return "" if ids is None else " ".join(_field(query, x) for x in ids)
 
-# %% ../../nbs/search/02_submission.ipynb #efe20ae3
+# %% ../../nbs/search/02_submission.ipynb #2ce54f6a
 def _is_recognition(
     predictions: dict,
     kind: str | None,  # recognition, retrieval, or None: see the predictions
@@ -374,7 +377,7 @@ def _is_recognition(
     first = next((p for p in predictions.values() if p), ())
     return isinstance(first, tuple) and len(first) == 2 and not isinstance(first[1], str)
 
-# %% ../../nbs/search/02_submission.ipynb #9ee0e280
+# %% ../../nbs/search/02_submission.ipynb #73d0b9f5
 def write_submission(
     path,  # a file, which is replaced whole or not at all
     predictions: dict,  # query id -> (label, confidence), or a list of ids; None for no answer
