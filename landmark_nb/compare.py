@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['ORDER', 'CITY', 'LR_IN_TURN', 'LR_SIDE_BY_SIDE', 'NESTEROV', 'STARTS', 'GPU_SIZES', 'SMALL_SIZES', 'GPU', 'SMALL',
            'PRESETS', 'in_turn_runs', 'side_by_side_runs', 'paper_runs', 'Sizes', 'check_multiple', 'Arm',
-           'schedule_of', 'in_turn', 'side_by_side', 'arms_of', 'common_of', 'gpu_runs', 'groups_of', 'check_groups',
-           'command_of', 'run_one', 'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses', 'settings_of',
-           'summary', 'collect', 'looks_of', 'check_looks', 'best', 'first_reaching', 'percent', 'table_row', 'table',
-           'curves', 'losses', 'save_results']
+           'schedule_of', 'in_turn', 'side_by_side', 'in_equal_time', 'arms_of', 'common_of', 'gpu_runs', 'groups_of',
+           'check_groups', 'command_of', 'run_one', 'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses',
+           'settings_of', 'summary', 'collect', 'looks_of', 'check_looks', 'best', 'first_reaching', 'percent',
+           'table_row', 'table', 'curves', 'losses', 'save_results']
 
 # %% ../nbs/05_compare.ipynb #68bc33f0
 import json
@@ -134,6 +134,7 @@ class Arm:
     settings: dict
     lr: float  # where the search for its rate begins
     main: bool = False  # one of those that the experiment is about
+    share: int = 1  # it sees one of so many of the others' photographs
 
 # %% ../nbs/05_compare.ipynb #61d5e973
 def schedule_of(s: Sizes, steps: int, groups: int) -> dict:
@@ -157,6 +158,15 @@ def side_by_side(s: Sizes, local_steps: int, **changes) -> dict:
     plain = dict(recipe="dcosplace", threads=1, steps=s.steps // looks, iterations=looks, warmup="none")
     return plain | schedule_of(s, s.steps, s.groups) | dict(local_steps=local_steps) | changes
 
+# %% ../nbs/05_compare.ipynb #1e0cecee
+def in_equal_time(s: Sizes, accelerators: int) -> Arm:
+    "The sequential trainer on one accelerator, in the time that D-CosPlace takes on so many."
+    share = s.groups // -(-s.groups // accelerators)
+    steps = s.batches // share
+    plain = dict(recipe="cosplace", steps=steps // s.groups, iterations=s.groups, large_batch=False)
+    looks = dict(eval_every=steps // 4)
+    return Arm(plain | schedule_of(s, steps, 1) | looks, LR_IN_TURN, share=share)
+
 # %% ../nbs/05_compare.ipynb #c483331f
 LR_IN_TURN, LR_SIDE_BY_SIDE = 3e-4, 5e-4  # where the search for rates begins
 NESTEROV = dict(outer="nesterov", slow_lr=0.7, slow_momentum=0.9, moments="local")  # a third of the bytes
@@ -167,6 +177,7 @@ def arms_of(s: Sizes) -> dict[str, Arm]:
     few, some, many = s.local_steps
     arms = {"seq": Arm(in_turn(s, s.turn), LR_IN_TURN, main=True)}
     arms |= {f"turns{turn}": Arm(in_turn(s, turn), LR_IN_TURN) for turn in s.short_turns}
+    arms["seq-as-groups"], arms["seq-as-four"] = in_equal_time(s, s.groups), in_equal_time(s, 4)
     arms["seq-large"] = Arm(in_turn(s, s.turn, large=True), LR_SIDE_BY_SIDE)
     parallel = {
         "joint": side_by_side(s, 0),

@@ -241,8 +241,9 @@ def decide(
     scores = search_rates(e, out, worlds, jobs, progress)
     runs = final_runs(e, scores)
     summaries = make(e, runs, out, worlds, jobs, progress)
-    if summaries:
-        check_looks(summaries)
+    whole = {r.name: summaries[r.name] for r in runs if r.name in summaries and arms[r.arm].share == 1}
+    if whole:
+        check_looks(whole)
     found = [result_of(out / r.name, r, summaries[r.name]) for r in runs if r.name in summaries]
     rates = [
         dict(arm=arm, start=start, scores=tried, bracketed=bracketed(tried))
