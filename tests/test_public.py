@@ -435,6 +435,20 @@ def test_a_start_for_training_keeps_what_was_published(tmp_path):
     assert moving == {"layer3", "layer4"}
 
 
+def test_a_row_of_the_table(tmp_path):
+    from landmark_nb.table import find_methods
+
+    net, linear = resnet("resnet18"), nn.Linear(512, 32)
+    weights = prefixed(net, "backbone.") | {"aggregation.1.p": torch.tensor([3.0])}
+    torch.save(weights | prefixed(linear, "aggregation.3."), tmp_path / "c.pth")
+    (row,) = find_methods([f" cosplace:{tmp_path / 'c.pth'}"])
+    assert row.size == 512 and row.name.endswith("512 px squares (its authors: as they come)")
+    own = load_public("cosplace", tmp_path / "c.pth")
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert row.model.dim == 32 and torch.equal(row.model(x), own(x))
+
+
 def test_every_layout_names_what_is_missing(tmp_path):
     for name in PUBLISHED.keys() - {"netvlad"}:
         torch.save({"fc.weight": torch.ones(2)}, tmp_path / "other.pth")
