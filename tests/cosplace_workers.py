@@ -43,6 +43,7 @@ CASES = {  # name -> settings
     "bfloat16": dict(precision="bfloat16"),
     "float16": dict(precision="float16"),
     "moving norms": dict(batch_norm="train"),
+    "eigenplaces": dict(classes="eigenplaces", groups=4, batch_size=4),  # two heads share each step
     "gsv": GSV,
     "gsv, chunks": GSV | dict(chunk=3, optimiser="sgd", decay="linear", warmup_steps=2),
 }
@@ -81,12 +82,12 @@ def join(rank: int, world: int, meet: str):
 
 
 @functools.cache
-def photographs(worlds: Path, workers, images_per_class: int):
-    "What all cases train on, read once."
+def photographs(worlds: Path, workers, images_per_class: int, more: tuple):
+    "What all cases train on, read once for each way to group it."
     from landmark_nb.experiments import configure
 
-    more = dict(worlds=str(worlds), images_per_class=images_per_class)
-    return configure(**SETTINGS | more).prepare(workers, test=False)
+    settings = SETTINGS | dict(more, worlds=str(worlds), images_per_class=images_per_class)
+    return configure(**settings).prepare(workers, test=False)
 
 
 def begin(folder: Path, name: str, workers, checkpoint: Path | None = None):
@@ -96,7 +97,8 @@ def begin(folder: Path, name: str, workers, checkpoint: Path | None = None):
     from landmark_nb.train.start import start_model
 
     recipe = configure(**settings_of(name), out=str(folder / name), worlds=str(folder / "worlds"))
-    data = photographs(folder / "worlds", workers, recipe.data.images_per_class)
+    grouped = tuple(CASES[name].items()) if "classes" in CASES[name] else ()
+    data = photographs(folder / "worlds", workers, recipe.data.images_per_class, grouped)
     training = recipe.training(data, open_folder(recipe, workers.rank), workers)
     if checkpoint is not None:
         load_checkpoint(training.state, checkpoint, {}, (), counts=data.counts)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PartRates', 'OptimConfig', 'parts_of', 'set_rate', 'trained_weights', 'adam', 'model_optimiser', 'Head', 'new_head',
            'State', 'moving_average', 'follow', 'new_state', 'autocast', 'loss_of_all', 'agree_on_gradients',
-           'head_step', 'train_step', 'all_finite', 'Step']
+           'head_step', 'train_together', 'train_step', 'all_finite', 'Step']
 
 # %% ../../nbs/train/01_state.ipynb #f79eb423
 from collections.abc import Callable, Iterable
@@ -318,6 +318,23 @@ def head_step(
         state.scaler.step(head.opt)
     return loss.detach()
 
+# %% ../../nbs/train/01_state.ipynb #03832f7c
+def train_together(
+    state: State,
+    heads: list[Head],
+    batches: Iterable[tuple[Tensor, Tensor]],  # images and labels of each head, as `head_step` takes them
+    train_trunk: bool = True,
+    net: nn.Module | None = None,  # DDP around the model, where several workers share each batch
+) -> list[Tensor]:  # of each head its loss
+    "One step of the trunk along the sum of what several heads ask for, and one of each head."
+    state.opt.zero_grad(set_to_none=True)
+    losses = [head_step(state, h, *batch, train_trunk, net) for h, batch in zip(heads, batches)]
+    if train_trunk:
+        state.scaler.step(state.opt)
+    if train_trunk or any(head.opt is not None for head in heads):
+        state.scaler.update()
+    return losses
+
 # %% ../../nbs/train/01_state.ipynb #ed7a63df
 def train_step(
     state: State,
@@ -328,13 +345,7 @@ def train_step(
     net: nn.Module | None = None,  # DDP around the model, where several workers share the batch
 ) -> Tensor:  # the loss, a scalar
     "One step of trunk and head on one batch."
-    state.opt.zero_grad(set_to_none=True)
-    loss = head_step(state, head, images, labels, train_trunk, net)
-    if train_trunk:
-        state.scaler.step(state.opt)
-    if train_trunk or head.opt is not None:
-        state.scaler.update()
-    return loss
+    return train_together(state, [head], [(images, labels)], train_trunk, net)[0]
 
 # %% ../../nbs/train/01_state.ipynb #cb9045e9
 def all_finite(tensors: list[Tensor]) -> bool:

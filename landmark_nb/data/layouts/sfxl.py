@@ -16,7 +16,7 @@ import polars as pl
 from .base import LAYOUTS, FolderLayout, check_unchanged
 from .folder import read_sets
 from ..manifest import SCHEMA, Manifest
-from ..partition import Partition, assign_folder
+from ..partition import Partition, all_north, assign_folder
 from ..positives import PlaceSet, positives_by_radius
 from ..streams import check_listed, list_beside, place_blocks
 from ...images import printable
@@ -115,6 +115,15 @@ class SfxlLayout(FolderLayout):
         if list_beside(folder).is_file():
             check_listed(folder)
         return assign_folder(folder, M, alpha, N, L, min_images, self.skip)
+
+    def positions(self) -> np.ndarray:  # float64 [n, 4]
+        "See `PlaceLayout`. Streams the names: 32 bytes a file are kept."
+        folder = self.train_folder()
+        blocks = [found for *_, found in place_blocks(os.fspath(folder), True, self.skip)]
+        places = np.concatenate(blocks) if blocks else np.empty((0, 4))
+        if len(places) > 1 and not places[:, 2].any():
+            raise ValueError(all_north(folder, len(places)))
+        return places
 
     def train(self, keep: np.ndarray | None = None, headings: bool = True) -> Manifest:
         "See `Layout`. Streams the names: only those that are wanted are kept."

@@ -61,6 +61,8 @@ def partition_in_words(p: Partition) -> str:
     "How many classes and groups there are, and what they are."
     if p.kind == "places":
         return f"{len(p.cells):,} places in {len(p.groups)} cities"
+    if p.kind == "eigenplaces":
+        return f"{len(p.cells):,} lateral and frontal classes of cells of {p.M:g} m in {len(p.groups)} groups"
     return f"{len(p.cells):,} classes of {p.M:g} m and {p.alpha:g}° in {len(p.groups)} CosGroups"
 
 
