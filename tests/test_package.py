@@ -21,7 +21,7 @@ LAYERS = {
     "data.drawn": "core",
     "models": "core config",
     "search": "core config images models",
-    "train": "core config data models processes",
+    "train": "core config data models processes search",
     "viz": "core config images log data search",
     "runs": "core config log processes data search train viz",
     "challenge": "core config log data data.drawn models search train runs",
