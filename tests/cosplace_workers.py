@@ -1,4 +1,4 @@
-"What the processes of `test_cosplace` do: short trainings whose workers share each batch, each with its part."
+"What the processes of `test_cosplace` do: short trainings whose workers share each batch, each a part."
 
 import functools
 from pathlib import Path
