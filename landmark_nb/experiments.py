@@ -24,6 +24,7 @@ from .recipes.places.gsv import Gsv
 from .recipes.places.measure import NS, describe_set
 from .recipes.places.netvlad import NetVLADRecipe
 from .recipes.places.recipes import CosPlace, DCosPlace, frozen_trunk
+from .recipes.places.sfrs import SfrsRecipe
 from .runs.recipe import RECIPES, Recipe, Result, configure, figures, run, settings_table
 from .runs.settings import home, notebook_parameters, pick_device
 from .search.extract import extract

@@ -10,7 +10,7 @@ __all__ = ['TUPLE_LOSSES', 'QUERY', 'POSITIVE', 'NEGATIVE', 'HARD', 'TripletSett
            'Mined', 'whole_tuples', 'mine', 'standing_nearest', 'labels_of', 'TupleBatches', 'Sources', 'refreshed',
            'keys_of', 'TupleStep', 'tuple_step', 'triplets']
 
-# %% ../../nbs/train/03_triplets.ipynb #bd6c0fb5
+# %% ../../nbs/train/03_triplets.ipynb #466bb986
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -31,7 +31,7 @@ from .gsv import GsvConfig, PairOptimConfig, PairStep, check_norms, pair_step, r
 from .start import evaluating
 from .state import Head, State, follow, set_rate
 
-# %% ../../nbs/train/03_triplets.ipynb #00282f16
+# %% ../../nbs/train/03_triplets.ipynb #7d85e8e8
 TUPLE_LOSSES = Registry("loss")  # (cosines [t] of query and positive, of query and negative) -> [t]
 
 
@@ -45,7 +45,7 @@ class TripletSettings(Config):
         "compare squared distances, as the original does; False: distances, as several re-implementations",
     )
 
-# %% ../../nbs/train/03_triplets.ipynb #73b9f90b
+# %% ../../nbs/train/03_triplets.ipynb #6e9ea855
 def distances(
     cosines: Tensor,  # [t] of descriptors of unit length
     squared: bool,
@@ -65,7 +65,7 @@ def triplet_terms(
     near, far = (distances(c, settings.squared) for c in (positive, negative))
     return (near - far + settings.margin).clamp(min=0)
 
-# %% ../../nbs/train/03_triplets.ipynb #4230bd38
+# %% ../../nbs/train/03_triplets.ipynb #3a51c48f
 @dataclass(frozen=True)
 class SoftmaxSettings(Config):
     "Settings of the softmax over similarities."
@@ -82,7 +82,7 @@ def softmax_terms(
     "Cross-entropy of a softmax over positive and negative, each negative by itself."
     return F.softplus((negative - positive) / settings.temperature)
 
-# %% ../../nbs/train/03_triplets.ipynb #148c9691
+# %% ../../nbs/train/03_triplets.ipynb #dfd3e2da
 QUERY, POSITIVE, NEGATIVE, HARD = range(4)  # what a photograph is in its tuple
 
 
@@ -106,7 +106,7 @@ def triplets_of(
     query, positive = (rows_of_tuples(labels, role)[tuples] for role in (QUERY, POSITIVE))
     return torch.stack([query, positive, negatives])[:, (query >= 0) & (positive >= 0)]
 
-# %% ../../nbs/train/03_triplets.ipynb #a7118da3
+# %% ../../nbs/train/03_triplets.ipynb #93ef4eed
 class TupleLoss(nn.Module):
     """The mean over a batch's triplets: descriptors [b, dim] of unit length and labels [b] -> a scalar.
 
@@ -134,7 +134,7 @@ class TupleLoss(nn.Module):
         terms = make(TUPLE_LOSSES, self.loss, (q * p).sum(1), (q * n).sum(1))
         return terms.sum() / max(1, len(terms))
 
-# %% ../../nbs/train/03_triplets.ipynb #8c4ebc5a
+# %% ../../nbs/train/03_triplets.ipynb #5ae64157
 @dataclass(frozen=True)
 class TupleOptimConfig(PairOptimConfig):
     "The loss over tuples and the optimiser of the model."
@@ -144,7 +144,7 @@ class TupleOptimConfig(PairOptimConfig):
     weight_decay: float = knob(1e-3, "decay of all weights", 0)
     loss: Chosen = choose(TUPLE_LOSSES, "triplet", "of query, positive and negative: triplet or softmax")
 
-# %% ../../nbs/train/03_triplets.ipynb #c53074a8
+# %% ../../nbs/train/03_triplets.ipynb #99e4a9b6
 @dataclass(frozen=True)
 class MiningConfig(GsvConfig):
     "What is mined, and when; the rest is as in the trainer over pairs."
@@ -176,7 +176,7 @@ class MiningConfig(GsvConfig):
     milestones: tuple[int, ...] = knob((5, 10, 15, 20), "iterations after each of which the rate falls")
     milestone_factor: float = knob(0.5, "what it falls by", 0, 1)
 
-# %% ../../nbs/train/03_triplets.ipynb #32c73857
+# %% ../../nbs/train/03_triplets.ipynb #4561a38a
 @dataclass(frozen=True)
 class Ground:
     "Where photographs stand, and which may be a query's positive. Rows count the photographs of a manifest."
@@ -198,7 +198,7 @@ class Ground:
         inside = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         return which, self.near[self.starts[asked][which] + inside]
 
-# %% ../../nbs/train/03_triplets.ipynb #007faceb
+# %% ../../nbs/train/03_triplets.ipynb #9df94def
 def far_apart(
     place: np.ndarray,  # float64 [n, 2] metres
     a: np.ndarray,  # int64 [...] rows
@@ -223,7 +223,7 @@ def within(
     order = np.lexsort((rows, far_apart(place, queries[which], rows), which))
     return which[order], rows[order]
 
-# %% ../../nbs/train/03_triplets.ipynb #89e18b6e
+# %% ../../nbs/train/03_triplets.ipynb #7b985897
 def lay_out(
     place: np.ndarray,  # float64 [n, 2] metres
     queries: np.ndarray,  # int64 rows
@@ -251,7 +251,7 @@ def no_query(queries: int, near: int, gallery: int, reach: float, apart: float) 
     what = f"all {gallery:,} gallery photographs stand within it of each of {near:,} training queries"
     return f"parameter radius={apart:g}: {what}, so none is a negative; lower it, or bring more of the map"
 
-# %% ../../nbs/train/03_triplets.ipynb #01738e2f
+# %% ../../nbs/train/03_triplets.ipynb #e981011d
 def refresh_sizes(
     n: int,  # queries
     cfg: MiningConfig,
@@ -265,7 +265,7 @@ def epoch_steps(n: int, cfg: MiningConfig) -> int:
     "Steps of an iteration."
     return sum(-(-size // cfg.queries) for size in refresh_sizes(n, cfg))
 
-# %% ../../nbs/train/03_triplets.ipynb #f99543cc
+# %% ../../nbs/train/03_triplets.ipynb #341a51c8
 def where_in_plan(
     n: int,  # queries
     cfg: MiningConfig,
@@ -290,7 +290,7 @@ def asked_in(
     order = rng(seed, 61, epoch).permutation(n)
     return order[i * cfg.refresh : i * cfg.refresh + sizes[i]]
 
-# %% ../../nbs/train/03_triplets.ipynb #93141bb2
+# %% ../../nbs/train/03_triplets.ipynb #2f62e40f
 def pool_of(
     ground: Ground,
     cfg: MiningConfig,
@@ -302,7 +302,7 @@ def pool_of(
     drawn = rng(seed, 62, refresh).permutation(len(ground.gallery))[: cfg.mining_pool]
     return np.union1d(ground.gallery[drawn], found[found >= 0])
 
-# %% ../../nbs/train/03_triplets.ipynb #cd09e9c8
+# %% ../../nbs/train/03_triplets.ipynb #73ac94b9
 def most_near(
     ground: Ground,
     queries: np.ndarray,  # int64 [a] rows
@@ -332,7 +332,7 @@ def hard_negatives(
     rows, scores, bad = (np.take_along_axis(a, order, 1) for a in (rows, found.scores, bad))
     return np.where(bad, -1, rows), np.where(bad, -np.inf, scores)
 
-# %% ../../nbs/train/03_triplets.ipynb #b9b7b188
+# %% ../../nbs/train/03_triplets.ipynb #90af4bd1
 def pair_cosines(
     q: np.ndarray,  # float [a, dim]
     x: np.ndarray,  # float [n, dim]
@@ -366,7 +366,7 @@ def best_of_each(
     out[which[order], rank] = rows[order]
     return out
 
-# %% ../../nbs/train/03_triplets.ipynb #683de20e
+# %% ../../nbs/train/03_triplets.ipynb #33e7d8f8
 @dataclass(frozen=True)
 class Mined:
     "What a refresh found."
@@ -391,7 +391,7 @@ def whole_tuples(
     out[rest] = tuples[good][np.arange(len(rest)) % good.sum()]
     return out
 
-# %% ../../nbs/train/03_triplets.ipynb #c7f3706c
+# %% ../../nbs/train/03_triplets.ipynb #3c3cb5d6
 def mine(
     ground: Ground,
     asked: np.ndarray,  # int64 [a] numbers of queries
@@ -423,7 +423,7 @@ def standing_nearest(which: np.ndarray, near: np.ndarray, cosines: np.ndarray, n
     by_rank = np.where(cosines > -np.inf, -np.arange(len(near), dtype=float), -np.inf)
     return best_of_each(which, near, by_rank, n, 1)[:, 0]
 
-# %% ../../nbs/train/03_triplets.ipynb #403f7488
+# %% ../../nbs/train/03_triplets.ipynb #1f3ef32c
 def labels_of(
     tuples: np.ndarray,  # int64 [b, width] rows, -1 for none
     negatives: int,  # of each
@@ -436,7 +436,7 @@ def labels_of(
     there = tuples >= 0
     return tuples[there], labels[there]
 
-# %% ../../nbs/train/03_triplets.ipynb #0e87bc49
+# %% ../../nbs/train/03_triplets.ipynb #2078a49a
 class TupleBatches(ImageBatches):
     "`ds[step, tuples]` is the batch of some tuples, as `make_batch` gives it."
 
@@ -467,7 +467,7 @@ class TupleBatches(ImageBatches):
         bad = [(0, name, why) for _, name, why in batch["bad"]]
         return batch | dict(labels=labels, bad=bad, files={0: len(self.labels)} if bad else {})
 
-# %% ../../nbs/train/03_triplets.ipynb #5627c4a1
+# %% ../../nbs/train/03_triplets.ipynb #11b4aa2a
 @dataclass(frozen=True)
 class Sources:
     "What the trainer is given of the photographs: by rows, and as batches."
@@ -477,7 +477,7 @@ class Sources:
     load: Callable[[Iterator], Iterator[dict]]  # keys (step, tuples) -> the batches of `TupleBatches`
     tell: Callable[..., None] = lambda **what: None  # of each refresh: its number, `described`, `wrong`
 
-# %% ../../nbs/train/03_triplets.ipynb #c453dee0
+# %% ../../nbs/train/03_triplets.ipynb #44bdacd6
 def refreshed(
     state: State,
     sources: Sources,
@@ -488,19 +488,20 @@ def refreshed(
     "The tuples of a refresh: those in the checkpoint, or mined now."
     memory, ground = state.heads[0].module, sources.ground
     asked = asked_in(len(ground.queries), cfg, state.seed, refresh)
+    mined = memory.mined[: len(asked), : 2 + cfg.negatives + hard]
     if int(memory.refresh) == refresh:
-        return memory.mined[: len(asked)].cpu().numpy()
+        return mined.cpu().numpy()
     pool = pool_of(ground, cfg, state.seed, refresh, memory.found.cpu().numpy()[asked])
     with evaluating(state.model):
         new = mine(ground, asked, pool, cfg, sources.describe, hard, state.device)
     memory.refresh.fill_(refresh)
-    memory.mined[: len(asked)] = torch.from_numpy(new.tuples).to(memory.mined)
+    mined.copy_(torch.from_numpy(new.tuples))
     memory.found[asked] = torch.from_numpy(new.negatives).to(memory.found)
     state.changed.add(0)
     sources.tell(refresh=refresh, described=new.described, wrong=new.wrong)
     return new.tuples
 
-# %% ../../nbs/train/03_triplets.ipynb #3a8ebfdc
+# %% ../../nbs/train/03_triplets.ipynb #116edb0f
 def keys_of(
     tuples: np.ndarray,  # int64 [a, width] of a refresh
     cfg: MiningConfig,
@@ -512,7 +513,7 @@ def keys_of(
         yield step, tuples[first : first + cfg.queries]
         step += 1
 
-# %% ../../nbs/train/03_triplets.ipynb #973fd557
+# %% ../../nbs/train/03_triplets.ipynb #bf04d8ec
 @dataclass(frozen=True)
 class TupleStep(PairStep):
     "What the trainer yields after each step: a `train.state.Step`."
@@ -534,7 +535,7 @@ def tuple_step(
     state.step += 1
     return TupleStep(state.step, iteration, 0, loss, batch, first=i == 0, last=i == epoch - 1)
 
-# %% ../../nbs/train/03_triplets.ipynb #d10ae2a9
+# %% ../../nbs/train/03_triplets.ipynb #a0186752
 def triplets(
     state: State,  # with a `TupleLoss` as its only head
     sources: Sources,

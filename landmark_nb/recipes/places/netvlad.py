@@ -7,7 +7,7 @@ __all__ = ['SAMPLED', 'OF_THE_CITY', 'DRAWN_TUPLES', 'Asked', 'below', 'join_set
            'TupleData', 'TupleDataConfig', 'read_tuples', 'settings_of_city', 'NetVLADSettings', 'check_reach',
            'TupleTraining', 'mining_section', 'map_of_tuples', 'TupleRecipe', 'NetVLADRecipe']
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #157019aa
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #d98a3bae
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ from ...train.workers import Workers
 from ...viz import plots
 from ...viz.report import Section
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #34e34e41
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #b73cf548
 @dataclass(frozen=True)
 class Asked:
     "Training photographs, and which of them ask."
@@ -72,7 +72,7 @@ class Asked:
     gallery: np.ndarray  # int64 rows
     how: str  # in words
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #9dfe695e
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #00461d8b
 def below(
     manifest: Manifest,
     root: str,  # a folder above the manifest's, or that itself
@@ -94,7 +94,7 @@ def join_sets(
     how = f"{n - len(gallery):,} photographs of their own ask, {len(gallery):,} are the gallery"
     return Asked(Manifest(root, table), np.arange(len(gallery), n), gallery, how)
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #706ccede
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #4e4ee57d
 def ask_by_visit(
     m: Manifest,  # of all training photographs
     side: float,  # metres of the cells by which visits are compared
@@ -113,7 +113,7 @@ def ask_by_visit(
     how = f"{len(queries):,} photographs of {of} of {len(visits.names)} visits (by {visits.by}) ask"
     return Asked(m, queries, gallery, f"{how}, {len(gallery):,} are the gallery")
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #772ea72d
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #022ba6e4
 def has_queries(root) -> bool:
     "Whether the folder train/ has queries beside a database."
     split = find_split(root, "train")
@@ -129,7 +129,7 @@ def who_asks(
     own = has_queries(layout.root) and not hasattr(layout, "held")
     return join_sets(layout.sets("train")) if own else ask_by_visit(layout.train(headings=False), side)
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #b69e9b33
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #b456014a
 @dataclass(frozen=True)
 class TupleData(PlaceData):
     "What a run trains and measures on. The cells of its partition are for the start and for the map alone."
@@ -138,7 +138,7 @@ class TupleData(PlaceData):
     how: str = ""  # who asks, in words
     near: float = 0.0  # photographs within reach of a query, on average
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #35bc6a95
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #6cd67b14
 @dataclass(frozen=True)
 class TupleDataConfig(PlaceDataConfig):
     "Which photographs; there are no classes and no groups."
@@ -147,7 +147,7 @@ class TupleDataConfig(PlaceDataConfig):
     group_classes: ClassVar[int] = 0
     shards: ClassVar[str] = ""
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #49b38232
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #5c93a3b4
 SAMPLED = 32  # photographs at a time, of those that the model starts from
 
 
@@ -172,7 +172,7 @@ def read_tuples(
     found = TupleData(m, cells, *spread, min(SAMPLED, len(classes)), len(m), 0, val, tests, **more)
     return keep_photographs(found, data.cache_gb, data.image_size)
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #a66c02e5
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #605d9998
 OF_THE_CITY = "image_size trunk weights dim freeze cache_gb log_every".split()
 DRAWN_TUPLES = {  # drawn city -> what this recipe sets for it
     "smoke": dict(netvlad_clusters=4, netvlad_sample=1000, queries=4, negatives=4, refresh=16, mining_pool=24)
@@ -188,7 +188,7 @@ def settings_of_city(data: str) -> dict:
     own = {k: v for k, v in DRAWN.get(data, {}).items() if k in OF_THE_CITY}
     return own | DRAWN_TUPLES[data] | dict(cut="") if own else {}
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #24616163
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #f53db69f
 @dataclass(frozen=True)
 class NetVLADSettings(ReportedPlaces):
     "The settings of the recipe over tuples."
@@ -215,14 +215,14 @@ class NetVLADSettings(ReportedPlaces):
         "Photographs of a step."
         return self.train.queries * (2 + self.train.negatives)
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #e3a1f178
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #d447bfcf
 def check_reach(reach: float, radius: float):
     "Raise `ValueError` for photographs that would be right and wrong at once."
     if reach > radius:
         text = f"a photograph beyond radius={radius:g} m is a negative; set it to that or less"
         raise ValueError(f"parameter reach={reach:g}: {text}")
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #28c91bfc
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #cff2965d
 class TupleTraining(PlaceTraining):
     "A training over tuples, up to its first step and beyond."
 
@@ -260,7 +260,7 @@ class TupleTraining(PlaceTraining):
 
     def steps(self, votes) -> Iterator[Step]:
         "The trainer."
-        return self.c.trainer(self.state, self.data, self.loaders, self.workers, self.sources())
+        return self.c.trainer(self.state, self.data, self.loaders, self.workers, self)
 
     def glimpse(self) -> Iterator:
         "Photographs from all over the map, of which clusters start: as many as its sample of features needs."
@@ -270,7 +270,7 @@ class TupleTraining(PlaceTraining):
         for step in range(min(max(4, -(-wanted // data.batch)), most)):
             yield dataset[0, step]["images"].float() / 255
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #b8b4565e
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #cd209489
 def mining_section(
     data: TupleData,
     events: list[dict],  # of the log
@@ -293,7 +293,7 @@ def map_of_tuples(data: TupleData) -> Section:
     text = f"Cells with training photographs ({data.how}), and the places of validation and test."
     return Section("Map", text, plots.map_figure(data.partition, data.groups, data.val + data.test))
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #40637fd2
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #0d6f7f01
 @dataclass(frozen=True)
 class TupleRecipe(NetVLADSettings):
     "A recipe over tuples."
@@ -333,7 +333,7 @@ class TupleRecipe(NetVLADSettings):
         often = f"mined every {t.refresh} queries"
         return f"{t.iterations} iterations of {steps} steps, a batch is {batch}, {often}"
 
-# %% ../../../nbs/recipes/places/04_netvlad.ipynb #f4fba6b6
+# %% ../../../nbs/recipes/places/04_netvlad.ipynb #492ae65e
 @RECIPES.register("netvlad")
 @dataclass(frozen=True)
 class NetVLADRecipe(TupleRecipe):
@@ -343,11 +343,9 @@ class NetVLADRecipe(TupleRecipe):
         "A training that has not begun."
         return begin_training(self, data, folder, workers, TupleTraining)
 
-    def trainer(
-        self, state: State, data: TupleData, loaders: int, workers: Workers, sources: Sources
-    ) -> Iterator[Step]:
-        "`train.triplets`; what decodes and describes is in `sources`."
-        return triplets(state, sources, self.train, self.augment)
+    def trainer(self, state: State, data: TupleData, loaders: int, workers: Workers, own) -> Iterator[Step]:
+        "`train.triplets`; `own`: a `TupleTraining`, which decodes and describes."
+        return triplets(state, own.sources(), self.train, self.augment)
 
     def report(self, result) -> Report:
         "Who asks and what was mined, in place of classes and groups."
