@@ -178,7 +178,8 @@ DRAWN_TUPLES = {  # drawn city -> what this recipe sets for it
     "smoke": dict(netvlad_clusters=4, netvlad_sample=1000, queries=4, negatives=4, refresh=16, mining_pool=24)
     | dict(epoch_queries=32, iterations=2, decay="constant", lr=1e-3),
     "demo": dict(netvlad_clusters=16, queries=4, negatives=8, refresh=120, mining_pool=400, epoch_queries=120)
-    | dict(iterations=7, optimiser="adamw", weight_decay=0.0, lr=3e-4, decay="cosine", eval_every=30),
+    | dict(iterations=7, optimiser="adamw", weight_decay=0.0, lr=3e-4, decay="cosine", eval_every=30)
+    | dict(reach=3.0),  # panoramas stand 5 m apart, each cut into eight headings
 }
 DRAWN_TUPLES["large"] = DRAWN_TUPLES["demo"] | dict(epoch_queries=800, refresh=400, eval_every=100)
 
