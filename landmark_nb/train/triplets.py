@@ -7,7 +7,7 @@ __all__ = ['TUPLE_LOSSES', 'QUERY', 'POSITIVE', 'NEGATIVE', 'HARD', 'TripletSett
            'SoftmaxSettings', 'softmax_terms', 'rows_of_tuples', 'triplets_of', 'TupleLoss', 'TupleOptimConfig',
            'MiningConfig', 'Ground', 'far_apart', 'within', 'lay_out', 'no_query', 'refresh_sizes', 'epoch_steps',
            'where_in_plan', 'asked_in', 'pool_of', 'most_near', 'hard_negatives', 'pair_cosines', 'best_of_each',
-           'Mined', 'whole_tuples', 'mine', 'standing_nearest', 'labels_of', 'TupleBatches', 'Sources', 'refreshed',
+           'standing_nearest', 'Mined', 'whole_tuples', 'mine', 'labels_of', 'TupleBatches', 'Sources', 'refreshed',
            'keys_of', 'TupleStep', 'tuple_step', 'triplets']
 
 # %% ../../nbs/train/03_triplets.ipynb #466bb986
@@ -164,7 +164,7 @@ class MiningConfig(GsvConfig):
     reach: float = knob(10.0, "metres within which a photograph may be a query's positive", 0.1)
     positive: str = knob(
         "descriptor",
-        "which of them is: descriptor (the most alike now) or gps (the one that stands nearest)",
+        "which of them is: descriptor (the most alike now) or gps (which stands nearest)",
         choices=("descriptor", "gps"),
     )
     iterations: int = knob(24, "passes over the queries", 1, free=True)
@@ -366,6 +366,21 @@ def best_of_each(
     out[which[order], rank] = rows[order]
     return out
 
+# %% ../../nbs/train/03_triplets.ipynb #e2846309
+def standing_nearest(
+    ground: Ground,
+    queries: np.ndarray,  # int64 [a] rows
+    which: np.ndarray,  # int64 [m] rows of queries, as `near_of` gives them
+    near: np.ndarray,  # int64 [m] rows within their reach
+    cosines: np.ndarray,  # float [m]; -inf for what cannot be decoded
+) -> np.ndarray:  # int64 [a] rows, -1 for none
+    "The positive of each query by GPS."
+    away = np.where(cosines > -np.inf, far_apart(ground.place, queries[which], near), np.inf)
+    least = np.full(len(queries), np.inf)
+    np.minimum.at(least, which, away)
+    tied = np.where(away <= least[which] + 0.01, cosines, -np.inf)
+    return best_of_each(which, near, tied, len(queries), 1)[:, 0]
+
 # %% ../../nbs/train/03_triplets.ipynb #33e7d8f8
 @dataclass(frozen=True)
 class Mined:
@@ -412,16 +427,11 @@ def mine(
     negatives, scores = hard_negatives(ground, queries, q, pool, x[: len(pool)], cfg.negatives, device)
     top = np.full(len(asked), -np.inf)
     np.maximum.at(top, which, cosines)
-    first = best[:, 0] if cfg.positive == "descriptor" else standing_nearest(which, near, cosines, len(asked))
+    by_gps = cfg.positive == "gps"
+    first = standing_nearest(ground, queries, which, near, cosines) if by_gps else best[:, 0]
     known = np.where(q.any(1), queries, -1)
     tuples = whole_tuples(np.column_stack([known, first, negatives, best[:, :hard]]))
     return Mined(tuples, negatives, len(rows) + len(asked), float((scores[:, 0] > top).mean()))
-
-
-def standing_nearest(which: np.ndarray, near: np.ndarray, cosines: np.ndarray, n: int) -> np.ndarray:
-    "For each of n queries the first of its rows, as `near_of` gives them, that can be decoded; -1 for none."
-    by_rank = np.where(cosines > -np.inf, -np.arange(len(near), dtype=float), -np.inf)
-    return best_of_each(which, near, by_rank, n, 1)[:, 0]
 
 # %% ../../nbs/train/03_triplets.ipynb #1f3ef32c
 def labels_of(
