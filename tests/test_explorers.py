@@ -306,7 +306,7 @@ def test_app_without_code(browser, tmp_path, artefacts):
         with urllib.request.urlopen(address, timeout=30) as answer:
             assert "/login" in answer.url, "without the token one is asked for it"
         page = watched(browser, app["url"])
-        page.goto(f"{address}?token={TOKEN}")
+        page.goto(f"{address}?token={TOKEN}", timeout=90000)  # it loads until the cells have run
         x = page.locator(".lm-explorer").first
         x.wait_for(timeout=90000)
         expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60000)
