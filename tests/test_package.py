@@ -29,7 +29,7 @@ LAYERS = {
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
     "decide": "core log models search train viz experiments compare",
-    "table": "core config data log models search recipes experiments",
+    "table": "core config data log models search challenge recipes experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
     "__main__": "config log processes data models search train runs recipes experiments",
 }
