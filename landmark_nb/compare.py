@@ -168,7 +168,7 @@ def in_equal_time(s: Sizes, accelerators: int) -> Arm:
     return Arm(plain | schedule_of(s, steps, 1) | looks, LR_IN_TURN, share=share)
 
 # %% ../nbs/05_compare.ipynb #c483331f
-LR_IN_TURN, LR_SIDE_BY_SIDE = 3e-4, 5e-4  # where the search for rates begins
+LR_IN_TURN, LR_SIDE_BY_SIDE = 1.5e-4, 5e-4  # where the search for rates begins
 NESTEROV = dict(outer="nesterov", slow_lr=0.7, slow_momentum=0.9, moments="local")  # a third of the bytes
 
 

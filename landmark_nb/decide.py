@@ -362,8 +362,8 @@ def small(e: Experiment) -> Experiment:
 
 SCRATCH = dict(trunk="resnet10t", weights="none", freeze=0)
 EXPERIMENTS = {
-    "pretrained": Experiment(SHORT, common_of(SHORT) | CITY, rates=4, seeds=2, main_seeds=3),
-    "start": Experiment(SHORT, common_of(SHORT) | CITY, ("seq", "J10"), ("random",), rates=4, main_seeds=3),
+    "pretrained": Experiment(SHORT, common_of(SHORT) | CITY, rates=4),
+    "start": Experiment(SHORT, common_of(SHORT) | CITY, ("seq", "J10"), ("random",), rates=4),
     "scratch": Experiment(LONG, common_of(LONG) | CITY | SCRATCH),
 }
 EXPERIMENTS |= {f"{name}-small": small(e) for name, e in EXPERIMENTS.items()}

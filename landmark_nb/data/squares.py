@@ -34,6 +34,11 @@ class Squares:
     def __len__(self) -> int:
         return len(self.held)
 
+    @property
+    def on_gpu(self) -> bool:
+        "Whether they are kept on a GPU."
+        return self.pixels.is_cuda
+
     def hold(self, row: int) -> int:
         "See that a row is in memory, and return it. Raises `BadImage` for one that cannot be decoded."
         if row in self.failed:
@@ -81,8 +86,8 @@ def fits_on(device: str, n: int) -> bool:
 
 def move(squares: Squares, device: str, threads: int) -> bool:
     "Put all photographs on a GPU, if they fit; whether they are there."
-    if squares.pixels.is_cuda or not fits_on(device, squares.pixels.numel()):
-        return squares.pixels.is_cuda
+    if squares.on_gpu or not fits_on(device, squares.pixels.numel()):
+        return squares.on_gpu
     fill(squares, threads)
     squares.pixels = squares.pixels.to(device)
     say_once(f"{len(squares):,} photographs of {squares.size} px are kept on {device}")

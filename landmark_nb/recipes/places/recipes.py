@@ -270,13 +270,12 @@ class PlacesRecipe(CheckedPlaces):
         threads, as many as there would be processes, and for a GPU whose memory has room for them.
         """
         dataset = data.batches(self.data.image_size, self.run.seed, self.data.images_per_class)
-        pin = device != "cpu"
         if data.squares is not None:
-            pin = not move(data.squares, device, loaders) and pin
+            move(data.squares, device, loaders)
             if loaders:
                 fill(data.squares, loaders)
             loaders = 0
-        return batches(dataset, keys, loaders, pin)
+        return batches(dataset, keys, loaders, pin=device != "cpu")
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #91dabf23
 def measure_sets(model, sets: list, c: PlacesRecipe, device: str, store, progress: bool, on_bad) -> list:
