@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ORDER', 'CITY', 'LR_IN_TURN', 'LR_SIDE_BY_SIDE', 'NESTEROV', 'STARTS', 'GPU_SIZES', 'SMALL_SIZES', 'GPU', 'SMALL',
-           'PRESETS', 'in_turn_runs', 'side_by_side_runs', 'paper_runs', 'Sizes', 'check_multiple', 'Arm',
-           'schedule_of', 'in_turn', 'side_by_side', 'in_equal_time', 'arms_of', 'common_of', 'gpu_runs', 'groups_of',
-           'check_groups', 'command_of', 'run_one', 'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses',
-           'settings_of', 'summary', 'collect', 'looks_of', 'check_looks', 'best', 'first_reaching', 'percent',
-           'table_row', 'table', 'curves', 'losses', 'save_results']
+           'CUT', 'TRUNK', 'DEMO', 'PRESETS', 'FAIR', 'in_turn_runs', 'side_by_side_runs', 'paper_runs', 'Sizes',
+           'check_multiple', 'Arm', 'schedule_of', 'in_turn', 'side_by_side', 'in_equal_time', 'arms_of', 'common_of',
+           'gpu_runs', 'pair_runs', 'tuple_runs', 'method_runs', 'groups_of', 'check_groups', 'command_of', 'run_one',
+           'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses', 'settings_of', 'summary', 'collect',
+           'looks_of', 'check_looks', 'best', 'first_reaching', 'percent', 'table_row', 'table', 'curves', 'losses',
+           'save_results']
 
 # %% ../nbs/05_compare.ipynb #68bc33f0
 import json
@@ -219,11 +220,58 @@ def gpu_runs(s: Sizes = GPU_SIZES) -> dict:
 
 GPU = common_of(GPU_SIZES) | dict(data="large", image_size=96, device="cuda", cache_gb=8.0)
 SMALL = common_of(SMALL_SIZES) | dict(data="smoke", device="cpu", log_every=1)
+
+# %% ../nbs/05_compare.ipynb #700d6c1e
+CUT = dict(cut="blocks.4")  # of EfficientNet-Lite0, at stride 16
+TRUNK = dict(trunk="tf_efficientnet_lite0", weights="imagenet", freeze=3)
+DEMO = TRUNK | dict(data="demo", image_size=128, cache_gb=1.4, before=False, loader_workers=0, trial=0)
+
+
+def pair_runs() -> dict:
+    "Batches of 16 places with four photographs each, and multi-similarity: what was published for GSV-Cities."
+    plain = dict(recipe="gsv", places=16, images_per_class=4, steps=30, iterations=7, eval_every=70)
+    plain |= dict(optimiser="adamw", weight_decay=0.0, lr=3e-4, warmup_steps=10, decay="cosine")
+    pools = {
+        "gem": dict(aggregation="gem", dim=512),
+        "convap": dict(aggregation="convap", dim=0),
+        "mixvpr": CUT | dict(aggregation="mixvpr", dim=0, mixvpr_side=8),
+        "salad": CUT | dict(aggregation="salad", dim=0, salad_token=0, salad_clusters=16),
+        "boq": CUT | dict(aggregation="boq", dim=0),
+    }
+    return {f"gsv-{name}": plain | pool for name, pool in pools.items()}
+
+
+def tuple_runs() -> dict:
+    "NetVLAD and SFRS: a query, a positive, eight negatives; for SFRS also hard positives."
+    plain = CUT | dict(aggregation="netvlad", netvlad_clusters=16, dim=512, queries=4, negatives=8)
+    plain |= dict(refresh=120, mining_pool=400, reach=3.0)
+    plain |= dict(optimiser="adamw", weight_decay=0.0, lr=3e-4, decay="cosine")
+    netvlad = dict(recipe="netvlad", epoch_queries=336, iterations=4, eval_every=112)
+    sfrs = dict(recipe="sfrs", hard_positives=4, epoch_queries=240, iterations=1, eval_every=60)
+    return dict(netvlad=plain | netvlad, sfrs=plain | sfrs)
+
+
+def method_runs() -> dict:
+    "Every method, at one rate and an equal number of photographs."
+    gem = dict(aggregation="gem", dim=512, lr=5e-4)
+    turns = gem | dict(recipe="cosplace", steps=30, iterations=14, eval_every=140)
+    side = dict(recipe="dcosplace", local_steps=4, steps=26, iterations=2, eval_every=17, threads=1)
+    return {
+        "cosplace": turns,
+        "eigenplaces": turns | dict(classes="eigenplaces", batch_size=16),
+        "dcosplace": gem | side,
+        **pair_runs(),
+        **tuple_runs(),
+    }
+
+# %% ../nbs/05_compare.ipynb #e6472565
 PRESETS = {  # name -> (runs, what they share)
     "smoke": (lambda: gpu_runs(SMALL_SIZES), SMALL),
     "paper": (paper_runs, CITY),
+    "methods": (method_runs, DEMO),
     "gpu": (gpu_runs, GPU),
 }
+FAIR = ("smoke", "gpu")  # presets whose runs must train the same groups, and be looked at after as many images
 
 # %% ../nbs/05_compare.ipynb #0ded3b1b
 def groups_of(settings: dict, worlds: str) -> dict:  # group -> images of each of its classes
@@ -332,7 +380,7 @@ def settings_of(folder) -> dict:
     file, config = Path(folder) / "config.json", config_of(folder)
     if config["recipe"] not in RECIPES:
         raise ValueError(f"{file}: recipe is {config['recipe']!r}; known are {', '.join(RECIPES)}")
-    check_fields(file, config, dict(groups=int, seed=int))
+    check_fields(file, config, dict(seed=int))
     places = where_settings(RECIPES[config["recipe"]].make)
     return {k: v for k, v in config.items() if k not in places}
 
@@ -402,7 +450,7 @@ def table_row(name: str, r: dict, target: float) -> list:
     tests = [percent(np.mean([t[k] for t in r["test"]])) if r["test"] else "" for k in ("r1", "r5")]
     when = ["-" if t is None else f"{t:,}" for t in reached]
     jump = f"{np.mean(r['jumps']):+.2f}" if r["jumps"] else ""
-    how = [c["groups"], c.get("local_steps", ""), c.get("slow_momentum", ""), c["seed"]]
+    how = [c.get("groups", ""), c.get("local_steps", ""), c.get("slow_momentum", ""), c["seed"]]
     return [name, *how, percent(best(r)), *tests, *when, jump]
 
 # %% ../nbs/05_compare.ipynb #5f99477e
