@@ -8,7 +8,7 @@ __all__ = ['NORDLAND', 'SVOX', 'PROTOCOLS', 'PAPER_SETS', 'PAPER', 'AUTHOR_SETS'
            'folder_of', 'find_set', 'find_sets', 'Method', 'frozen_method', 'run_method', 'public_method',
            'find_method', 'find_methods', 'cell_file', 'measure_cell', 'photograph_cost', 'hits_of', 'other_counts',
            'Measured', 'measure_table', 'mean_of', 'measured_row', 'published_row', 'table', 'compared', 'comparisons',
-           'protocol_table']
+           'protocol_table', 'recalls']
 
 # %% ../nbs/05_table.ipynb #ce350f76
 import json
@@ -382,3 +382,13 @@ def protocol_table(m: Measured) -> list[list]:
         cell = m.cells[m.methods[0].name, s.name]
         rows.append([s.name, s.words, f"{cell['database']:,}", f"{cell['queries']:,}"])
     return rows
+
+# %% ../nbs/05_table.ipynb #fc4a090a
+def recalls(m: Measured) -> dict[str, dict[str, dict]]:  # method -> set -> shares
+    "For a page of results: R@1 with its interval, and R@5."
+    found = {}
+    for (method, name), cell in m.cells.items():
+        share = mean_interval(hits_of(cell))
+        numbers = dict(r1=share.mean, low=share.low, high=share.high, r5=cell["recall"]["5"])
+        found.setdefault(method, {})[name] = {k: round(float(v), 4) for k, v in numbers.items()}
+    return found
