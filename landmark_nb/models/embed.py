@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'check_token', 'sized',
-           'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published', 'Embedder', 'fingerprint',
-           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches',
-           'read_model', 'new_name', 'load_model']
+           'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published', 'rest_of', 'take_rest',
+           'Embedder', 'fingerprint', 'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of',
+           'check_shapes', 'whole_patches', 'read_model', 'new_name', 'load_model']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import hashlib
@@ -315,6 +315,34 @@ def with_published(
     square = size[0] if size and size[0] == size[1] else 0
     return replace(made, input_size=cfg.input_size or square, init="random"), start  # it starts as it is
 
+# %% ../../nbs/models/05_embed.ipynb #817dc51b
+def rest_of(
+    file: str,  # `weights`: imagenet, none, a .safetensors file
+) -> tuple[str, dict]:  # the aggregation's name; tensors beyond the trunk's: none but for a model of ours
+    "What a model's file holds beyond its trunk."
+    if not file.endswith(".safetensors"):
+        return "", {}
+    with open_tensors(file) as f:
+        if "model" not in (f.metadata() or {}):
+            return "", {}
+        settings, _ = read_header(file, f.metadata())
+        own = {new_name(name): name for name in f.keys() if not name.startswith("trunk.")}
+        return str(settings.get("aggregation", "")), {k: f.get_tensor(name) for k, name in own.items()}
+
+
+def take_rest(model: nn.Module, file: str) -> bool:
+    "Put aggregation and projection of a model's file into a model that asks for the same; whether it did."
+    name, tensors = rest_of(file)
+    if not tensors:
+        return False
+    wanted = {k: t.shape for k, t in model.state_dict().items() if not k.startswith("trunk.")}
+    if name == model.cfg.aggregation.name and wanted == {k: t.shape for k, t in tensors.items()}:
+        model.load_state_dict(tensors, strict=False)
+        return True
+    text = "its aggregation or projection is not what is asked for; the trunk alone is taken, they start anew"
+    warnings.warn(f"weights={file!r}: {text}", stacklevel=3)
+    return False
+
 # %% ../../nbs/models/05_embed.ipynb #8504c6c4
 class Embedder(Backbone):
     """Trunk, aggregation, neck, unit length: images float [b, 3, h, w] in [0, 1] become descriptors [b, dim].
@@ -331,6 +359,7 @@ class Embedder(Backbone):
         self.project = make_neck(cfg.neck, self.aggregation.out_dim, cfg.dim)
         if start:
             start.into(self)
+        self.whole = take_rest(self, cfg.weights)
         self.published = start.facts if start else None
         self.positions = start.tensors.get("trunk.pos_embed") if start else None
         self.train(False)
@@ -388,8 +417,8 @@ class Embedder(Backbone):
         self,
         images: Iterable[Tensor],  # float [b, 3, h, w] in [0, 1]: batches of training photographs
     ) -> bool:  # False for an aggregation that does not start from data
-        "Let the aggregation take its first weights from training photographs; a published one has its own."
-        if self.published or not hasattr(self.aggregation, "initialise"):
+        "Let the aggregation take its first weights from training photographs; one that came whole has its own."
+        if self.published or self.whole or not hasattr(self.aggregation, "initialise"):
             return False
         training = self.training
         self.eval()

@@ -71,7 +71,7 @@ def start_model(
             if workers.first:
                 model.initialise(glimpse())
             share(aggregation, workers)
-        if projection is not None and size and model.cfg.init != "random":
+        if projection is not None and size and model.cfg.init != "random" and not model.whole:
             x = sample_features(model, sample, size, workers)
             if workers.first:
                 start_projection(projection, x, whiten=model.cfg.init == "whiten")

@@ -249,7 +249,7 @@ def too_few(
     "What is wrong where there are too few groups, and what would help."
     need = f"{least} classes that group_classes asks for" if least else f"{batch} classes that a batch needs"
     have = f"only {good} of {len(sizes)} groups have the {need} (the largest has {max(sizes.values())})"
-    lower = "group_classes" if least else "batch_size"
+    lower = "group_classes" if least else "batch_size (places, in recipe gsv)"
     return f"{have}; lower groups or {lower}, or keep more classes (smaller min_images, N or L)"
 
 # %% ../../../nbs/recipes/places/00_data.ipynb #de324461
