@@ -228,7 +228,7 @@ DEMO = TRUNK | dict(data="demo", image_size=128, cache_gb=1.4, before=False, loa
 
 
 def pair_runs() -> dict:
-    "Batches of 16 places with four photographs each, and multi-similarity: what was published for GSV-Cities."
+    "Batches of 16 places with four photographs each, and multi-similarity: as published for GSV-Cities."
     plain = dict(recipe="gsv", places=16, images_per_class=4, steps=30, iterations=7, eval_every=70)
     plain |= dict(optimiser="adamw", weight_decay=0.0, lr=3e-4, warmup_steps=10, decay="cosine")
     pools = {
