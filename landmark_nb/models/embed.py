@@ -417,7 +417,7 @@ class Embedder(Backbone):
         self,
         images: Iterable[Tensor],  # float [b, 3, h, w] in [0, 1]: batches of training photographs
     ) -> bool:  # False for an aggregation that does not start from data
-        "Let the aggregation start from training photographs; one that came with its model has its own weights."
+        "Let the aggregation start from training photographs; one that came with its model is left."
         if self.published or self.whole or not hasattr(self.aggregation, "initialise"):
             return False
         training = self.training
