@@ -228,10 +228,13 @@ def check_names(
     "Raise `ValueError` for names that cannot be used, if there were any: those of the kind that came first."
     for kind, count in bad.counts.items():
         examples = ", ".join(map(repr, bad.examples[kind]))
+        leave = "pass skip=True, skip_bad_names in a recipe, to leave such files out"
+        elsewhere = (
+            "-p layout exif where the photographs carry GPS, -p layout tables where a csv has the places"
+        )
         raise ValueError(
             f"{printable(folder)}: {count} of {bad.total} file names {wrong_with(kind)}, such as {examples};"
-            f" a name has the form {FORM} (or pass skip=True, skip_bad_names in a recipe, to leave such"
-            " files out)"
+            f" a name has the form {FORM} (or {elsewhere if count == bad.total else leave})"
         )
 
 # %% ../../nbs/data/03_streams.ipynb #4e07f025

@@ -6,7 +6,7 @@
 __all__ = ['LAYOUTS', 'FolderLayout', 'Layout', 'Manifest', 'PlaceLayout', 'PlaceSet']
 
 # %% ../../../nbs/data/layouts/09_all.ipynb #ab19fb8c
-from . import gsv, msls, sfxl, tables  # noqa: F401  they register themselves
+from . import exif, gsv, msls, sfxl, tables  # noqa: F401  they register themselves
 from .base import LAYOUTS, FolderLayout, Layout, PlaceLayout
 from ..manifest import Manifest
 from ..positives import PlaceSet

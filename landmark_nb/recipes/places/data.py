@@ -166,7 +166,8 @@ class HeldOutLayout:
     def held(self) -> HeldOut:
         "What is held out."
         shares = tuple(0.0 if split in self.own else self.share for split in ("val", "test"))
-        return hold_out(self.all, shares=shares, radius=self.layout.radius)
+        visits = self.layout.days(self.all) if hasattr(self.layout, "days") else None
+        return hold_out(self.all, shares=shares, radius=self.layout.radius, visits=visits)
 
     @property
     def complete(self) -> bool:

@@ -54,10 +54,19 @@ class FinetuneTraining(PlaceTraining):
     "A training that keeps its start, and in the end looks between it and the best model."
 
     def begin(self):
-        "Keep the start."
+        "Keep the start; of a run that had come to its end and goes on, take the mixture back."
         super().begin()
-        if self.workers.first and not self.state.step:
-            save_model(self.state.model, self.folder.path / "start.safetensors")
+        if self.workers.first:
+            if not self.state.step:
+                save_model(self.state.model, self.folder.path / "start.safetensors")
+            self.unmix()
+
+    def unmix(self):
+        "Let the best model be the best of the training again, as its score is what the next ones must pass."
+        trained = self.folder.path / "trained.safetensors"
+        if trained.exists():
+            self.folder.drop("mixed")
+            trained.replace(self.folder.path / "best.safetensors")
 
     def finish(self):
         "Validate some mixtures of the start and the best model; keep the best of all."
@@ -122,10 +131,10 @@ def mixture_section(events: list[dict]) -> list[Section]:
     "What mixtures of the start and the best model scored."
     if not events:
         return []
-    best = max(e["score"] for e in events)
+    best = max(events, key=lambda e: e["score"])  # the first of equals, as in `keep_mixture`
     rows = [["share of the trained model", "validation", ""]]
     for e in sorted(events, key=lambda e: e["share"]):
-        taken = "taken" if e["score"] == best else ""
+        taken = "taken" if e is best else ""
         rows.append([f"{e['share']:g}", f"{100 * e['score']:.1f}", taken])
     return [Section("Between the start and the best model", "", rows)]
 
