@@ -7,8 +7,8 @@ __all__ = ['HUB', 'ROWS', 'PUBLISHED', 'WRAPPERS', 'RESNET', 'POOLED', 'AGGREGAT
            'LAYOUTS', 'RESNETS', 'VITS', 'SETTINGS', 'VGG_MEAN', 'Published', 'is_published', 'facts_of', 'unreadable',
            'load_torch', 'tensors_of', 'check_sizes', 'read_tensors', 'load_matlab', 'as_tensor', 'read_netvlad',
            'numbered', 'Layout', 'layout_of', 'count', 'trunk_of', 'shaped', 'of_salad', 'of_mixvpr', 'of_boq',
-           'settings_of', 'dino_positions', 'Start', 'renamed', 'read_start', 'bring', 'cached', 'fetch',
-           'read_published']
+           'settings_of', 'dino_positions', 'Start', 'renamed', 'check_numbers', 'check_positions', 'read_start',
+           'bring', 'cached', 'fetch', 'read_published']
 
 # %% ../../nbs/models/04_published.ipynb #d3162086
 import math
@@ -451,6 +451,35 @@ def renamed(
     own = {layout.here(name) or name: t for name, t in tensors.items()}
     return {name: t for name, t in own.items() if not name.startswith(layout.unused)}
 
+# %% ../../nbs/models/04_published.ipynb #de5647de
+def check_numbers(
+    file,
+    layout: Layout,
+    own: dict[str, Tensor],  # by the names of here
+):
+    "Raise `ValueError` naming file and key for weights that are not finite, or no square of positions."
+    for name, t in own.items():
+        there = f"{file}: its {layout.there(name)!r}"
+        if name.endswith("num_batches_tracked"):
+            continue
+        if not t.is_floating_point():
+            raise ValueError(f"{there} holds {t.dtype}, and weights are floating-point numbers")
+        if not torch.isfinite(t).all():
+            raise ValueError(f"{there} holds NaN or infinite numbers; its training failed, or it is damaged")
+        if name == "trunk.pos_embed":
+            check_positions(there, t.shape)
+
+
+def check_positions(
+    there: str,  # what it is, for the message
+    shape: tuple,
+):
+    "Raise `ValueError` for positions other than those of a class token and a square of patches."
+    square = len(shape) == 3 and shape[0] == 1 and shape[1] > 1
+    if not square or math.isqrt(shape[1] - 1) ** 2 != shape[1] - 1:
+        need = "(1, 1 + n * n, channels) is needed: a class token and n x n patches"
+        raise ValueError(f"{there} is {tuple(shape)}, where {need}")
+
 # %% ../../nbs/models/04_published.ipynb #aef89edd
 def read_start(
     facts: Published,
@@ -461,6 +490,7 @@ def read_start(
     tensors = read_netvlad(file) if matlab else read_tensors(file)
     layout = layout_of(file, facts, tensors)
     own = renamed(file, layout, tensors)
+    check_numbers(file, layout, own)
     try:
         settings = settings_of(layout, facts, own)
     except (KeyError, IndexError) as e:
