@@ -6,13 +6,15 @@
 __all__ = ['NORDLAND', 'SVOX', 'PROTOCOLS', 'PAPER_SETS', 'PAPER', 'AUTHOR_SETS', 'AUTHORS', 'COMMON', 'CELL', 'Protocol', 'svox',
            'sf_xl', 'by_set', 'published', 'TestSet', 'layout_in', 'has_split', 'read_named', 'known_set', 'own_set',
            'folder_of', 'find_set', 'find_sets', 'Method', 'frozen_method', 'run_method', 'public_method',
-           'find_method', 'find_methods', 'cell_file', 'measure_cell', 'photograph_cost', 'hits_of', 'other_counts',
-           'Measured', 'measure_table', 'mean_of', 'measured_row', 'published_row', 'table', 'compared', 'comparisons',
-           'protocol_table', 'recalls']
+           'find_method', 'find_methods', 'fingerprint_of_set', 'cell_file', 'measure_cell', 'photograph_cost',
+           'hits_of', 'other_counts', 'Measured', 'measure_table', 'mean_of', 'measured_row', 'published_row', 'table',
+           'compared', 'comparisons', 'protocol_table', 'recalls']
 
 # %% ../nbs/05_table.ipynb #ce350f76
 import json
+import os
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,8 +198,11 @@ def find_set(spec: str, root: Path, worlds: str) -> TestSet | None:
 
 # %% ../nbs/05_table.ipynb #04398c50
 def find_sets(specs: Iterable[str], root, worlds: str) -> tuple[list[TestSet], list[str]]:
-    "The sets that are on disk, and the names of those that are not."
+    "The sets that are on disk, and the names of those that are not. Raises `ValueError` for two of a name."
     found = {spec: find_set(spec, Path(root), worlds) for spec in specs}
+    names = [test_set.name for test_set in found.values() if test_set is not None]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"sets: two columns would be {twice[0]!r}; give each folder a name of its own")
     missing = [spec for spec, test_set in found.items() if test_set is None]
     return [test_set for test_set in found.values() if test_set is not None], missing
 
@@ -261,10 +266,19 @@ def find_methods(specs: Iterable[str], weights: str = "imagenet") -> list[Method
 CELL = dict(set=str, queries=int, database=int, recall=dict, first=list)
 
 
+def fingerprint_of_set(place: PlaceSet) -> int:
+    "A number that depends on a set's images, on the folders that they lie in, and on what is right."
+    roots = [os.path.realpath(manifest.root) for manifest in (place.database, place.queries)]
+    crc = zlib.crc32("\n".join(roots).encode(errors="surrogateescape"), fingerprint_of_sets([place]))
+    for rows in place.positives:
+        crc = zlib.crc32(np.append(np.asarray(rows, np.int64), -1).tobytes(), crc)
+    return crc
+
+
 def cell_file(out: Path, method: Method, place: PlaceSet) -> Path:
     "Where the results of a method on a set are kept."
     row = f"{fingerprint(method.model)}-{method.size}"
-    return out / "cells" / row / f"{fingerprint_of_sets([place]):08x}.json"
+    return out / "cells" / row / f"{fingerprint_of_set(place):08x}.json"
 
 # %% ../nbs/05_table.ipynb #0b6aef2c
 def measure_cell(out: Path, method: Method, place: PlaceSet, device: str, progress: bool) -> dict:
