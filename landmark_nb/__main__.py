@@ -93,7 +93,7 @@ class SearchConfig(Config):
         "imagenet, none, a .safetensors file, NAME:FILE of a published model, whose trunk is its own, "
         "or a model of ours with trunk ''",
     )
-    size: int = knob(384, "pixels of the square that images are resized to", 8)
+    size: int = knob(0, "pixels of a square image; 0: as a model of ours was trained, 384 for others", 0)
     k: int = knob(5, "nearest photographs for each query", 1)
     store: str = knob("", "folder that keeps the descriptors")
     check: str = knob(

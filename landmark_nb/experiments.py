@@ -63,11 +63,13 @@ def measure(
     return places.measure(model, place_set, size.data.image_size, *args, **how)
 
 # %% ../nbs/04_experiments.ipynb #d916b855
-def search_model(trunk: str, weights: str, size: int):
-    "A trunk as it comes, or a model of ours with trunk='', for images of `size` pixels."
+def search_model(trunk: str, weights: str, size: int) -> tuple:
+    "A trunk as it comes, or a model of ours with trunk='', and the pixels of its images: `size`, or its own."
     model = Embedder(ModelConfig(trunk, weights, 0, 0)) if trunk else load_model(weights)
+    own = model.cfg.input_size if model.published else model.trained_at
+    size = size or own or 384
     model.resize(size)
-    return model.to(pick_device("auto"))
+    return model.to(pick_device("auto")), size
 
 # %% ../nbs/04_experiments.ipynb #7800e2a2
 def folder_store(
@@ -88,7 +90,7 @@ def search_folders(
     queries,  # folder of photographs to search for
     trunk: str = "tf_efficientnet_lite0",
     weights: str = "imagenet",  # as in ModelConfig; or a model of ours (best.safetensors) with trunk=""
-    size: int = 384,  # pixels of the square that images are resized to
+    size: int = 0,  # pixels of a square image; 0: as a model of ours was trained, 384 for others
     k: int = 5,  # nearest images wanted
     store=None,  # folder that keeps the descriptors, for large folders
     skip: bool = False,  # leave out files whose names are not UTF-8 instead of stopping
@@ -103,7 +105,7 @@ def search_folders(
     named, finds nothing and is not found.
     """
     folders = dict(queries=read_folder(queries, skip), database=read_folder(database, skip))
-    model = search_model(trunk, weights, size)
+    model, size = search_model(trunk, weights, size)
 
     def describe(name: str) -> np.ndarray:
         path = folder_store(store, name, folders[name].root)

@@ -11,6 +11,7 @@ __all__ = ['LEVELS', 'GSV', 'LISTS_OF_LANDMARKS', 'Finding', 'Part', 'look_for_g
 
 # %% ../../nbs/data/11_checkup.ipynb #ecae7c8c
 import hashlib
+import math
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -72,10 +73,14 @@ def look_for_gps(part: Part, most: int = 50):
     "Say whether photographs carry their places in themselves; some are looked at."
     some = part.ids[:: -(-len(part.ids) // most)]
     found = exif.read_all(part.root, [name for name in some if (part.root / name).is_file()])
-    if placed := sum(not t.why for t in found):
-        looks = sum(bool(t.heading == t.heading) for t in found)
-        text = f"{placed} of {len(some)} that were looked at carry GPS, {looks} a direction"
-        part.say("fact", f"{text}: layout=exif reads them")
+    placed = sum(not t.why for t in found)
+    if not placed:
+        text = "nothing tells where they were taken (neither names, nor GPS, nor a csv): they can be searched"
+        part.say("warning", f"{text}, and not trained on as places")
+        return
+    looks = sum(not math.isnan(t.heading) for t in found)
+    text = f"{placed} of {len(some)} that were looked at carry GPS, {looks} a direction"
+    part.say("fact", f"{text}: layout=exif reads them")
 
 
 def part_of_folder(name: str, root: Path) -> Part:
@@ -267,9 +272,8 @@ def check_headings(part: Part):
     known = heading[np.isfinite(heading)]
     level = "problem" if part.name.startswith("train") else "fact"
     if not len(known):
-        part.say(
-            level, "no headings: training needs them, unless alpha=360 and L=1 (classes of places alone)"
-        )
+        text = "no headings: recipes over CosGroups need them but with alpha=360 and L=1; finetune needs none"
+        part.say("warning" if level == "problem" else level, text)
     elif len(known) < len(rows):
         part.say(level, f"{len(rows) - len(known)} of {len(rows)} have no heading (-1 counts as none)")
     elif len(known) > 1 and not known.any():
@@ -437,7 +441,8 @@ def check_validation(layout: str, parts: list[Part]):
     if layout == GSV:
         parts[0].say("warning", gsv.NO_SETS)
     else:
-        parts[0].say("problem", "there is no val/: training chooses the best model by it")
+        text = "there is no val/, by which training chooses the best model: finetune holds a piece of the map"
+        parts[0].say("warning", f"{text} out by itself, other recipes with hold_out=0.15")
 
 # %% ../../nbs/data/11_checkup.ipynb #89e0f831
 def doctor(

@@ -6,7 +6,7 @@
 __all__ = ['MOST_HEADER', 'ModelConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'check_token', 'sized',
            'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published', 'rest_of', 'take_rest',
            'Embedder', 'fingerprint', 'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of',
-           'check_shapes', 'whole_patches', 'read_model', 'new_name', 'load_model']
+           'check_shapes', 'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import hashlib
@@ -350,6 +350,8 @@ class Embedder(Backbone):
     Raises `ValueError` for settings that do not fit each other.
     """
 
+    trained_at = 0  # pixels of a side in training, which a model's file keeps; 0: unknown
+
     def __init__(self, cfg: ModelConfig):
         cfg, start = with_published(cfg)
         super().__init__(replace(cfg, weights="none") if start else cfg)
@@ -452,6 +454,8 @@ def save_model(
     "Weights as safetensors, with the model's settings in the header."
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     header = {"model": json.dumps(to_flat(model.cfg))}
+    if model.trained_at:
+        header["image_size"] = str(model.trained_at)
     if plugins := plugins_of(model.cfg):
         header["plugins"] = json.dumps(plugins)
     save_tensors(path, weights, header)
@@ -570,5 +574,14 @@ def load_model(
         model.load_state_dict(weights)
     except RuntimeError as e:
         raise ValueError(f"{path}: {e}") from e
-    model.cfg = cfg
+    model.cfg, model.trained_at = cfg, size_of_training(path)
     return model
+
+
+def size_of_training(path) -> int:
+    "Pixels at which a model's file says that it was trained; 0 where it does not say."
+    with open_tensors(path) as f:
+        text = (f.metadata() or {}).get("image_size", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise ValueError(f"{path}: image_size is {text[:20]!r}; must be a number of pixels")
+    return int(text)

@@ -261,7 +261,7 @@ class TablesConfig(Config):
     image: str = knob("image", "column of a photograph's path below the data's folder")
     lat: str = knob("lat", "column of degrees north")
     lon: str = knob("lon", "column of degrees east")
-    heading: str = knob("heading", "column of degrees clockwise from north; needed in train.csv alone")
+    heading: str = knob("heading", "column of degrees clockwise from north, in train.csv; it may lack")
     zone: int | None = knob(
         None,
         "UTM zone for all rows; None: one that holds them, or each row's own where they lie far apart",
@@ -320,7 +320,9 @@ class TablesLayout(PlaceLayout):
         if not (self.root / "train.csv").is_file():
             raise ValueError(f"{self.root}: {self.missing('train')}")
         s, file = self.settings, self.root / "train.csv"
-        m = read_latlon_csv(file, self.root, s.image, s.lat, s.lon, s.heading, s.zone)
+        usual = s.heading == TablesConfig().heading
+        heading = None if usual and s.heading not in read_csv(file, []).columns else s.heading
+        m = read_latlon_csv(file, self.root, s.image, s.lat, s.lon, heading, s.zone)
         check_there(file, self.root, m.ids.to_list())
         return m
 

@@ -21,7 +21,7 @@ from ...core import rng
 from ...data.eigenplaces import assign_eigenplaces
 from ...data.holdout import HeldOut, hold_out
 from ...data.layouts import LAYOUTS
-from ...data.layouts.base import NEEDED, check_placed, placed_columns, wanted
+from ...data.layouts.base import NEEDED, FolderLayout, check_placed, placed_columns, wanted
 from ...data.layouts.folder import find_split
 from ...data.layouts.tables import zone_name
 from ...data.loaders import ClassBatches, StepBatches
@@ -158,7 +158,7 @@ class HeldOutLayout:
     def all(self) -> Manifest:
         "All training photographs, those to be held out among them; of a plain folder all that lie in it."
         splits = (find_split(self.root, split) for split in ("train", "val", "test"))
-        if hasattr(self.layout, "read") and not any(splits):
+        if isinstance(self.layout, FolderLayout) and not any(splits):
             return self.layout.read(self.root)
         return self.layout.train()
 

@@ -45,7 +45,7 @@ METHODS = {  # name -> settings that it stands for
 
 # %% ../../../nbs/recipes/places/04_gsv.ipynb #030db659
 DRAWN_GSV = {  # drawn city -> what this recipe sets differently for it
-    "smoke": dict(places=4, images_per_class=2, randaugment=2),
+    "smoke": dict(places=4, images_per_class=2, randaugment=2, warmup_steps=2, milestones=()),
     "demo": dict(places=16, groups=8, steps=30, iterations=7, lr=3e-4, eval_every=30, warmup_steps=10)
     | dict(optimiser="adamw", decay="cosine", decay_steps=0),
 }

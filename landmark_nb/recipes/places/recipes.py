@@ -314,7 +314,9 @@ class PlaceSession:
 
         c, optim = self.c, self.c.optim_of(self.data)
         torch.manual_seed(c.run.seed)  # the model's first weights
-        self.state = new_state(Embedder(c.model), optim, self.workers.device, c.run.seed)
+        model = Embedder(c.model)
+        model.trained_at = c.data.image_size
+        self.state = new_state(model, optim, self.workers.device, c.run.seed)
         if self.data.part[1] > 1:
             check_share(self.data.batch, self.workers.world)
             self.state.sharing = self.workers
