@@ -213,7 +213,12 @@ class Method:
 
     name: str
     model: Embedder
-    size: int  # pixels
+    size: int | tuple[int, int]  # pixels: of a square's side, or height and width
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        "Height and width, pixels."
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
 # %% ../nbs/05_table.ipynb #84712d0c
 def frozen_method(spec: str, weights: str) -> Method:
@@ -232,14 +237,12 @@ COMMON = 512  # pixels of a square, for models whose authors take photographs as
 
 
 def public_method(spec: str) -> Method:
-    "What others published, as squares of its authors' size; the name says where theirs are none."
+    "What others published, at its authors' size; the name says where they take photographs as they come."
     model = load_public(*spec.split(":", 1))
     facts = model.published
+    other = f", {COMMON} px squares (its authors: as they come)" if facts.size is None else ""
     height, width = facts.size or (COMMON, COMMON)
-    theirs = "as they come" if facts.size is None else f"{height} x {width}"
-    size = max(height, width)
-    other = "" if facts.size == (size, size) else f", {size} px squares (its authors: {theirs})"
-    return Method(f"{facts.title}{other}", model, size)
+    return Method(f"{facts.title}{other}", model, height if height == width else (height, width))
 
 # %% ../nbs/05_table.ipynb #212a7170
 def find_method(spec: str, weights: str = "imagenet") -> Method:  # weights: of trunks as they come
@@ -277,7 +280,9 @@ def fingerprint_of_set(place: PlaceSet) -> int:
 
 def cell_file(out: Path, method: Method, place: PlaceSet) -> Path:
     "Where the results of a method on a set are kept."
-    row = f"{fingerprint(method.model)}-{method.size}"
+    height, width = method.shape
+    size = height if height == width else f"{height}x{width}"
+    row = f"{fingerprint(method.model)}-{size}"
     return out / "cells" / row / f"{fingerprint_of_set(place):08x}.json"
 
 # %% ../nbs/05_table.ipynb #0b6aef2c
@@ -301,7 +306,7 @@ def photograph_cost(method: Method, device: str, tries: int = 5) -> dict:  # mil
     import torch
 
     model = method.model.to(device).eval()
-    image, seconds = torch.rand(1, 3, method.size, method.size, device=device), []
+    image, seconds = torch.rand(1, 3, *method.shape, device=device), []
     with torch.inference_mode():
         for _ in range(tries + 1):  # the first one is a warm-up
             began = time.perf_counter()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from landmark_nb.models.embed import Embedder, ModelConfig, load_model, save_model
 from landmark_nb.models.public import load_public, prepared
 from landmark_nb.models.published import PUBLISHED, read_published
+from landmark_nb.table import find_methods, public_method
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
@@ -127,6 +128,7 @@ def test_sfrs(tmp_path):
         v = vlad_by_channel(net(255 * x - VGG_MEAN), assign, centres)
         wanted = unit(pca(unit(v.transpose(1, 2).flatten(1))[:, :, None, None]).flatten(1))
     assert torch.allclose(described("sfrs", tmp_path / "s.pth", x), wanted, atol=1e-4)
+    assert public_method(f"sfrs:{tmp_path / 's.pth'}").size == (480, 640), "as its authors measure it"
 
 
 def matlab_pair(a, b):
@@ -436,8 +438,6 @@ def test_a_start_for_training_keeps_what_was_published(tmp_path):
 
 
 def test_a_row_of_the_table(tmp_path):
-    from landmark_nb.table import find_methods
-
     net, linear = resnet("resnet18"), nn.Linear(512, 32)
     weights = prefixed(net, "backbone.") | {"aggregation.1.p": torch.tensor([3.0])}
     torch.save(weights | prefixed(linear, "aggregation.3."), tmp_path / "c.pth")

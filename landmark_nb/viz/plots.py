@@ -195,7 +195,7 @@ def add_place_set(
     database = places.database.place
     database = database[thin(len(database), most)]
     quiet = dict(color=QUIET, size=3)
-    cross = dict(color=color, size=5, symbol="x-thin", line=dict(width=1.2))
+    cross = dict(color=color, size=5, symbol="x-thin", line=dict(width=1.2, color=color))
     add_points(fig, database - corner, f"{places.name}: database", marker=quiet, hoverinfo="skip")
     queries = places.queries.place - corner
     return add_points(fig, queries, f"{places.name}: queries", marker=cross, hoverinfo="skip")
@@ -217,7 +217,7 @@ def map_figure(
     for i, group in enumerate(trained):
         add_group(fig, partition, group, points, PALETTE[i % len(PALETTE)], most // len(trained))
     for i, places in enumerate(sets):
-        add_place_set(fig, places, corner, ("#111", "#555", "#888")[i % 3], most)
+        add_place_set(fig, places, corner, ("#111", "#c2410c", "#6b7280")[i % 3], most)
     on_the_ground(fig)
     return style(fig, "", 560, legend=dict(orientation="v", x=1.01, xanchor="left", y=1, yanchor="top"))
 
