@@ -6,13 +6,14 @@
 __all__ = ['NORDLAND', 'SVOX', 'PROTOCOLS', 'PAPER_SETS', 'PAPER', 'AUTHOR_SETS', 'AUTHORS', 'COMMON', 'CELL', 'Protocol', 'svox',
            'sf_xl', 'by_set', 'published', 'TestSet', 'layout_in', 'has_split', 'read_named', 'known_set', 'own_set',
            'folder_of', 'find_set', 'find_sets', 'Method', 'frozen_method', 'run_method', 'public_method',
-           'find_method', 'find_methods', 'fingerprint_of_set', 'cell_file', 'measure_cell', 'photograph_cost',
-           'hits_of', 'other_counts', 'Measured', 'measure_table', 'mean_of', 'measured_row', 'published_row', 'table',
-           'compared', 'comparisons', 'protocol_table', 'recalls']
+           'find_method', 'find_methods', 'fingerprint_of_set', 'Search', 'cell_file', 'measure_cell',
+           'photograph_cost', 'hits_of', 'other_counts', 'Measured', 'measure_table', 'mean_of', 'measured_row',
+           'published_row', 'table', 'compared', 'comparisons', 'protocol_table', 'recalls']
 
 # %% ../nbs/05_table.ipynb #ce350f76
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -278,23 +279,39 @@ def fingerprint_of_set(place: PlaceSet) -> int:
     return crc
 
 
-def cell_file(out: Path, method: Method, place: PlaceSet) -> Path:
+@dataclass(frozen=True)
+class Search:
+    "How descriptors are kept and searched."
+
+    dtype: str = "float32"  # float16 halves them
+    index: str = "exact"  # exact, auto (by size), or a faiss index
+
+    @property
+    def mark(self) -> str:
+        "For the names of files; nothing for what is usual."
+        return "" if self == Search() else f"-{self.dtype}-{re.sub(r'[^A-Za-z0-9]', '.', self.index)}"
+
+
+def cell_file(out: Path, method: Method, place: PlaceSet, how: Search = Search()) -> Path:
     "Where the results of a method on a set are kept."
     height, width = method.shape
     size = height if height == width else f"{height}x{width}"
-    row = f"{fingerprint(method.model)}-{size}"
+    row = f"{fingerprint(method.model)}-{size}{how.mark}"
     return out / "cells" / row / f"{fingerprint_of_set(place):08x}.json"
 
 # %% ../nbs/05_table.ipynb #0b6aef2c
-def measure_cell(out: Path, method: Method, place: PlaceSet, device: str, progress: bool) -> dict:
+def measure_cell(
+    out: Path, method: Method, place: PlaceSet, device: str, progress: bool, how: Search
+) -> dict:
     "Recall of a method on a set, and for each query the rank of its first right photograph, or -1."
     import torch
 
-    file = cell_file(out, method, place)
+    file = cell_file(out, method, place, how)
     if file.is_file():
         return read_json(file, CELL)
     method.model.to(device, memory_format=torch.channels_last)
-    found = measure(method.model, place, method.size, store=file.with_suffix(""), progress=progress)
+    more = dict(index=how.index, dtype=how.dtype, store=file.with_suffix(""), progress=progress)
+    found = measure(method.model, place, method.size, **more)
     kept = {name: found[name] for name in ("queries", "database", "recall")}
     kept |= dict(set=place.name, first=found["first"].tolist())
     atomic_write(file, json.dumps(kept))
@@ -341,13 +358,20 @@ class Measured:
     notes: list[str]  # what is to be said of the sets
 
 # %% ../nbs/05_table.ipynb #e287422f
-def measure_table(methods: list[Method], sets: list[TestSet], out, device="cpu", progress=True) -> Measured:
+def measure_table(
+    methods: list[Method],
+    sets: list[TestSet],
+    out,  # folder of what is kept
+    device: str = "cpu",
+    progress: bool = True,
+    how: Search = Search(),
+) -> Measured:
     "Measure all methods on all sets, set by set, so that one set is in memory at a time."
     cells, notes, out = {}, [], Path(out)
     for test_set in sets:
         (place,) = test_set.sets()
         for method in methods:
-            cells[method.name, test_set.name] = measure_cell(out, method, place, device, progress)
+            cells[method.name, test_set.name] = measure_cell(out, method, place, device, progress, how)
         notes.append(other_counts(test_set, cells[methods[0].name, test_set.name]))
     costs = {method.name: photograph_cost(method, device) for method in methods}
     return Measured(methods, sets, cells, costs, [text for text in notes if text])

@@ -34,6 +34,7 @@ def describe_set(
     on_bad=print,  # told of every file that cannot be decoded
     workers: Workers = Workers(),
     check: str = "stat",  # how a store sees that a photograph has changed: stat or hash, as in `extract`
+    dtype: str = "float32",  # of the numbers that are kept; float16 halves them
 ) -> tuple[np.ndarray, np.ndarray]:  # [q, dim] of the queries, [n, dim] of the database
     "Descriptors of a set's queries and database."
     import torch
@@ -41,7 +42,7 @@ def describe_set(
     def describe(manifest, part: str):
         path = None if store is None else Path(store) / place_set.name.replace("/", "-") / part
         text = f"{place_set.name}: {part}"
-        more = dict(path=path, desc=text, progress=progress, on_bad=on_bad, check=check)
+        more = dict(path=path, desc=text, progress=progress, on_bad=on_bad, check=check, dtype=dtype)
         return describe_together(model, manifest, size, batch, workers, **more)
 
     model.eval()
@@ -148,12 +149,13 @@ def measure(
     workers: Workers = Workers(),
     check: str = "stat",
     leave_out_self: bool = False,  # a query that is in the database does not find itself; default: it is said
+    dtype: str = "float32",  # as in `describe_set`
 ) -> dict:
     """Recall of a model on one set: `set`, `queries`, `database`, and what `measure_ranking` gives.
 
     With a re-ranker also `reranked` (recall), `reranked_by_note`, `reranked_first` and `reranking`.
     """
-    described = describe_set(model, place_set, size, batch, store, progress, on_bad, workers, check)
+    described = describe_set(model, place_set, size, batch, store, progress, on_bad, workers, check, dtype)
     wide = max(NS) if rerank.name == "none" else CANDIDATES
     how = dict(index=index, device=str(next(model.parameters()).device))
     found, place, own = search_set(place_set, described, wide, leave_out_self, **how)
