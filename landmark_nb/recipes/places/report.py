@@ -71,7 +71,7 @@ def map_sections(data: PlaceData) -> list[Section]:
     p = data.partition
     text = (
         f"{partition_in_words(p)}, {len(data.groups)} of them in training; {data.dropped:,} images are in "
-        f"classes of fewer than {p.min_images} and left out. Validation and test lie in other streets."
+        f"classes of fewer than {p.min_images} and left out. Validation and test lie elsewhere on the map."
     )
     return [
         Section("Map", text, plots.map_figure(p, data.groups, data.val + data.test)),
@@ -89,7 +89,7 @@ IN_TURN = (
 )
 
 
-ALONE = "All batches have one loss."
+ALONE = "One loss for the batches of all groups; the legend calls it group 0."
 
 
 def training_sections(events: list[dict], loss: str = "CosFace") -> list[Section]:
