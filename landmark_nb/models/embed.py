@@ -361,7 +361,7 @@ class Embedder(Backbone):
         self.project = make_neck(cfg.neck, self.aggregation.out_dim, cfg.dim)
         if start:
             start.into(self)
-        self.whole = take_rest(self, cfg.weights)
+        self.whole = not start and take_rest(self, cfg.weights)
         self.published = start.facts if start else None
         self.positions = start.tensors.get("trunk.pos_embed") if start else None
         self.train(False)
