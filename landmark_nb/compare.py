@@ -271,10 +271,7 @@ PRESETS = {  # name -> (runs, what they share)
     "methods": (method_runs, DEMO),
     "gpu": (gpu_runs, GPU),
 }
-FAIR = (
-    "smoke",
-    "gpu",
-)  # presets whose runs must train the same groups, and be looked at after as many images
+FAIR = ("smoke", "gpu")  # whose runs must train the same groups, and are looked at after as many images
 
 # %% ../nbs/05_compare.ipynb #0ded3b1b
 def groups_of(settings: dict, worlds: str) -> dict:  # group -> images of each of its classes

@@ -60,6 +60,11 @@ class Part:
         "Note a finding."
         self.findings.append(Finding(level, self.name, text))
 
+    def take(self, m: Manifest):
+        "Take photographs and places from a manifest."
+        columns = [m.column(column) for column in ("east", "north", "heading", "zone")]
+        self.ids, self.places = m.ids.to_list(), np.stack(columns, 1).astype(float)
+
     def manifest(self, rows: np.ndarray) -> Manifest:
         "Some rows, with their places."
         names = ("east", "north", "heading")
@@ -135,9 +140,7 @@ def part_of_table(name: str, path: Path, root: Path) -> Part:
     except (ValueError, pl.exceptions.PolarsError) as e:
         part.say("problem", str(e))
         return part
-    part.ids = m.ids.to_list()
-    columns = [m.column(column) for column in ("east", "north", "heading", "zone")]
-    part.places = np.stack(columns, 1).astype(float)
+    part.take(m)
     missing = [name for name in part.ids if not (root / name).is_file()]
     if missing:
         part.say("problem", f"{len(missing)} of {len(part.ids)} files are not there, such as {missing[0]!r}")
@@ -152,9 +155,7 @@ def part_of_city(name: str, tables, root: Path) -> Part:
     except (ValueError, FileNotFoundError, pl.exceptions.PolarsError) as e:
         part.say("problem", str(e))
         return part
-    part.ids = m.ids.to_list()
-    columns = [m.column(column) for column in ("east", "north", "heading", "zone")]
-    part.places = np.stack(columns, 1).astype(float)
+    part.take(m)
     return part
 
 

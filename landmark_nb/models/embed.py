@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'check_token', 'sized',
            'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published', 'rest_of', 'take_rest',
-           'Embedder', 'fingerprint', 'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of',
-           'check_shapes', 'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training']
+           'Positioned', 'Embedder', 'fingerprint', 'plugins_of', 'save_model', 'read_header', 'settings_of',
+           'shapes_of', 'check_shapes', 'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import hashlib
@@ -343,8 +343,37 @@ def take_rest(model: nn.Module, file: str) -> bool:
     warnings.warn(f"weights={file!r}: {text}", stacklevel=3)
     return False
 
+# %% ../../nbs/models/05_embed.ipynb #9b2cdcb8
+class Positioned(Backbone):
+    "A trunk that knows the position embeddings of a published file, if it came from one."
+
+    positions: Tensor | None = None  # [1, tokens, channels]
+
+    @torch.no_grad()
+    def resize(
+        self,
+        size: int,  # pixels of a side
+    ):
+        """Build the trunk for another image size, as `Backbone.resize` does.
+
+        Position embeddings of a published DINOv2 that have not been trained are interpolated from the file's,
+        as their authors do; others, as timm does, from those that are there.
+        """
+        positions, embed = self.positions, getattr(self.trunk, "pos_embed", None)
+        as_published = positions is not None and torch.equal(embed.cpu(), self.positions_for(embed.shape[1]))
+        super().resize(size)
+        if as_published:
+            self.trunk.pos_embed.copy_(self.positions_for(self.trunk.pos_embed.shape[1]))
+
+    def positions_for(
+        self,
+        tokens: int,  # the class token and a square of patches
+    ) -> Tensor:  # [1, tokens, channels], on the CPU
+        "The published position embeddings for another number of patches."
+        return dino_positions(self.positions, round((tokens - 1) ** 0.5))
+
 # %% ../../nbs/models/05_embed.ipynb #8504c6c4
-class Embedder(Backbone):
+class Embedder(Positioned):
     """Trunk, aggregation, neck, unit length: images float [b, 3, h, w] in [0, 1] become descriptors [b, dim].
 
     Raises `ValueError` for settings that do not fit each other.
@@ -365,29 +394,6 @@ class Embedder(Backbone):
         self.published = start.facts if start else None
         self.positions = start.tensors.get("trunk.pos_embed") if start else None
         self.train(False)
-
-    @torch.no_grad()
-    def resize(
-        self,
-        size: int,  # pixels of a side
-    ):
-        """Build the trunk for another image size, as `Backbone.resize` does.
-
-        Position embeddings of a published DINOv2 that have not been trained are interpolated from the file's,
-        as their authors do; others, as timm does, from those that are there.
-        """
-        positions, embed = getattr(self, "positions", None), getattr(self.trunk, "pos_embed", None)
-        as_published = positions is not None and torch.equal(embed.cpu(), self.positions_for(embed.shape[1]))
-        super().resize(size)
-        if as_published:
-            self.trunk.pos_embed.copy_(self.positions_for(self.trunk.pos_embed.shape[1]))
-
-    def positions_for(
-        self,
-        tokens: int,  # the class token and a square of patches
-    ) -> Tensor:  # [1, tokens, channels], on the CPU
-        "The published position embeddings for another number of patches."
-        return dino_positions(self.positions, round((tokens - 1) ** 0.5))
 
     @property
     def dim(self) -> int:

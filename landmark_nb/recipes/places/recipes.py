@@ -9,6 +9,7 @@ __all__ = ['DRAWN', 'check_size', 'frozen_trunk', 'check_pairs', 'batches_of_sam
            'groups_of_step', 'CosPlace', 'check_joint', 'DCosPlace']
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #eb04a136
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,11 +78,13 @@ def check_size(model: ModelConfig, size: int):
 
 
 def frozen_trunk(model: ModelConfig, seed: int) -> Embedder:
-    "The trunk as it is before training, without a projection."
+    "The trunk as it is before training, without a projection, also where its file has one."
     import torch
 
     torch.manual_seed(seed)
-    return Embedder(replace(model, dim=0, freeze=0, neck="linear"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "weights=.* the trunk alone is taken")
+        return Embedder(replace(model, dim=0, freeze=0, neck="linear"))
 
 # %% ../../../nbs/recipes/places/03_recipes.ipynb #237dfa1e
 def check_pairs(optim: OptimConfig, per_class: int, batch: int):
