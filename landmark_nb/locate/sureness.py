@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIGNS', 'LEAST', 'signs_of', 'Sureness', 'fit_sureness', 'by_others', 'area_under_roc', 'precision_curve',
-           'threshold_for']
+           'threshold_on']
 
 # %% ../../nbs/locate/03_sureness.ipynb #2527d50f
 from dataclasses import dataclass
@@ -99,32 +99,27 @@ def area_under_roc(
     found = mannwhitneyu(confidence[right], confidence[~right])
     return float(found.statistic / (right.sum() * (~right).sum()))
 
-# %% ../../nbs/locate/03_sureness.ipynb #ec4bafeb
+# %% ../../nbs/locate/03_sureness.ipynb #b41a67b3
 def precision_curve(
     confidence: np.ndarray,  # float [n]
     right: np.ndarray,  # bool [n]
-    answerable: np.ndarray,  # bool [n]: questions that have an answer
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [m] thresholds, falling; precision; recall
-    "Of the answers at or above each threshold, how many are right; and of the questions that have an answer."
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [m] thresholds, falling; answers; right ones of them
+    "What is answered at or above each threshold."
     order = np.argsort(-confidence, kind="stable")
     last = np.flatnonzero(np.diff(confidence[order], append=-1.0))  # of those that are equally sure
-    hits = np.cumsum(right[order])[last]
-    return confidence[order][last], hits / (last + 1), hits / max(1, answerable.sum())
+    return confidence[order][last], last + 1, np.cumsum(right[order])[last]
 
 
 LEAST = 20  # answers that a threshold is judged by
 
 
-def threshold_for(
+def threshold_on(
+    curve,  # rows of threshold, answers, right ones of them, as `precision_curve` gives them
     precision: float,  # wanted share of right ones among what is answered
-    confidence: np.ndarray,
-    right: np.ndarray,
-    answerable: np.ndarray,
 ) -> float:  # inf where no threshold reaches it
     "The lowest confidence from which on so many answers are right. Raises `ValueError` for no share."
     if not 0 < precision <= 1:
         raise ValueError(f"precision={precision}: must be more than 0 and at most 1")
-    at, share, _ = precision_curve(confidence, right, answerable)
-    answers = (confidence[None] >= at[:, None]).sum(1) if len(at) < 5000 else np.arange(1, len(at) + 1)
-    good = np.flatnonzero((share >= precision) & (answers >= min(LEAST, len(confidence))))
+    at, answered, hits = np.array(curve, float).T
+    good = np.flatnonzero((hits >= precision * answered) & (answered >= LEAST))
     return float(at[good[-1]]) if len(good) else np.inf
