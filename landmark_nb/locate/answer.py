@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FLAT', 'SIDE', 'INK', 'GREEN', 'GREY', 'RED', 'ANSWER_CSS', 'Match', 'Answer', 'place_words', 'sure_words',
            'verdict_words', 'match_words', 'as_text', 'as_row', 'feature', 'as_features', 'ground', 'round_length',
-           'dot', 'scale_bar', 'draw_map', 'match_card', 'as_html']
+           'tag', 'dot', 'scale_bar', 'cross', 'map_reach', 'draw_map', 'match_card', 'as_html']
 
 # %% ../../nbs/locate/04_answer.ipynb #a2213136
 import html
@@ -47,7 +47,8 @@ class Answer:
     north: float | None = None
     error_m: float | None = None  # metres: of photographs answered as surely, two of three lay nearer
     label: str | None = None
-    confidence: float | None = None  # the chance that it is right; None where that cannot be told
+    label_confidence: float | None = None  # the chance that the label is right
+    confidence: float | None = None  # that the answer is: the place, or the label where there are no places
     known: bool | None = None  # whether that is enough; None where it cannot be told
     precision: float | None = None  # what is enough: the share of right ones among such answers
     matches: tuple[Match, ...] = ()  # best first
@@ -113,7 +114,19 @@ def as_text(a: Answer) -> str:
     return "\n".join(lines)
 
 # %% ../../nbs/locate/04_answer.ipynb #5c8da315
-FLAT = ("query", "known", "confidence", "label", "lat", "lon", "east", "north", "error_m", "why")
+FLAT = (
+    "query",
+    "known",
+    "confidence",
+    "label",
+    "label_confidence",
+    "lat",
+    "lon",
+    "east",
+    "north",
+    "error_m",
+    "why",
+)
 
 
 def as_row(a: Answer) -> dict:
@@ -159,63 +172,78 @@ def round_length(
     power = 10.0 ** math.floor(math.log10(most))
     return max(n * power for n in (1, 2, 5) if n * power <= most)
 
-# %% ../../nbs/locate/04_answer.ipynb #13b8dcb7
+# %% ../../nbs/locate/04_answer.ipynb #dc2868fb
 SIDE = 260  # pixels of the map
 INK, GREEN, GREY, RED = "#1d2733", "#17864b", "#9aa7b5", "#c93a3a"
 
 
-def dot(x: float, y: float, color: str, title: str, heading: float | None) -> str:
+def tag(kind: str, content: str = "", **attributes) -> str:  # SVG
+    "An element; a name's underscores become dashes, numbers are rounded."
+    rounded = {k: f"{v:.1f}" if isinstance(v, float) else v for k, v in attributes.items()}
+    words = "".join(f' {k.replace("_", "-")}="{html.escape(str(v))}"' for k, v in rounded.items())
+    return f"<{kind}{words}>{content}</{kind}>"
+
+
+def dot(x: float, y: float, color: str, title: str, heading: float | None) -> str:  # SVG
     "A match on the map, with a line in the direction that it looks."
     line = ""
     if heading is not None:
         turn = math.radians(heading)
-        end = x + 12 * math.sin(turn), y - 12 * math.cos(turn)
-        line = f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" stroke="{color}" stroke-width="2"/>'
-    name = f"<title>{html.escape(title)}</title>"
-    return f'<g>{name}{line}<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}" stroke="#fff"/></g>'
+        end = dict(x2=x + 12 * math.sin(turn), y2=y - 12 * math.cos(turn))
+        line = tag("line", x1=x, y1=y, **end, stroke=color, stroke_width=2)
+    spot = tag("circle", cx=x, cy=y, r=5, fill=color, stroke="#fff")
+    return tag("g", tag("title", html.escape(title)) + line + spot)
 
 
-def scale_bar(pixels: float) -> str:  # pixels a metre
+def scale_bar(pixels: float) -> str:  # pixels a metre -> SVG
     "How long some metres are."
     length = round_length(SIDE / 3 / pixels)
     words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    end = 12 + length * pixels
-    line = f'<path d="M12 {SIDE - 12}H{end:.1f}" stroke="{INK}" stroke-width="2"/>'
-    return f'{line}<text x="12" y="{SIDE - 18}" font-size="11" fill="{INK}">{words}</text>'
+    line = tag("line", x1=12, y1=SIDE - 12, x2=12 + length * pixels, y2=SIDE - 12, stroke=INK, stroke_width=2)
+    return line + tag("text", words, x=12, y=SIDE - 18, font_size=11, fill=INK)
 
-# %% ../../nbs/locate/04_answer.ipynb #bce1576a
+
+def cross(ring: float) -> str:  # pixels -> SVG
+    "The estimate, and how far it may be off."
+    middle = SIDE / 2
+    around = tag("circle", cx=middle, cy=middle, r=ring, fill=RED, fill_opacity=0.13, stroke=RED)
+    arms = f"M{middle - 7} {middle}h14M{middle} {middle - 7}v14"
+    return around + tag("path", d=arms, stroke=RED, stroke_width=2.5)
+
+# %% ../../nbs/locate/04_answer.ipynb #c4cc983e
+def map_reach(a: Answer, spots: list[np.ndarray]) -> float:  # metres
+    "How far the map shows to each side: all matches that have a place, and the ring."
+    return max([10.0, 1.3 * (a.error_m or 0), *(1.15 * float(np.abs(spot).max()) for spot in spots)])
+
+
 def draw_map(a: Answer) -> str:  # SVG; nothing where the answer has no place
     "A map of an answer, north up."
     if a.lat is None and a.east is None:
         return ""
-    _, spots = ground(a)
-    there = [(m, spot) for m, spot in zip(a.matches, spots) if np.isfinite(spot).all()]
-    far = max([10.0, 1.3 * (a.error_m or 0), *(1.15 * np.abs(spot).max() for _, spot in there)])
-    pixels = (SIDE / 2 - 8) / far
-    x, y = (lambda e: SIDE / 2 + e * pixels), (lambda n: SIDE / 2 - n * pixels)
-    colors = {True: GREEN, False: GREY}
-    dots = [dot(x(s[0]), y(s[1]), colors[m.agrees], match_words(m), m.heading) for m, s in reversed(there)]
-    middle, ring = SIDE / 2, (a.error_m or 0) * pixels
-    cross = (
-        f'<path d="M{middle - 7} {middle}h14M{middle} {middle - 7}v14" stroke="{RED}" stroke-width="2.5"/>'
-    )
-    circle = f'<circle cx="{middle}" cy="{middle}" r="{ring:.1f}" fill="{RED}22" stroke="{RED}88"/>'
-    words = html.escape(f"map: {verdict_words(a)}")
-    return (
-        f'<svg class="lm-map" role="img" aria-label="{words}" viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}" height="{SIDE}">'
-        f'<rect width="100%" height="100%" rx="8" fill="#f3f5f8"/>{circle}{"".join(dots)}{cross}{scale_bar(pixels)}'
-        f'<text x="{SIDE - 20}" y="20" font-size="11" fill="{INK}">N</text></svg>'
-    )
+    there = [(m, spot) for m, spot in zip(a.matches, ground(a)[1]) if np.isfinite(spot).all()]
+    pixels = (SIDE / 2 - 8) / map_reach(a, [spot for _, spot in there])
+    dots = []
+    for m, (east, north) in reversed(there):
+        color = GREEN if m.agrees else GREY
+        dots.append(
+            dot(SIDE / 2 + east * pixels, SIDE / 2 - north * pixels, color, match_words(m), m.heading)
+        )
+    paper = tag("rect", width="100%", height="100%", rx=8, fill="#f3f5f8")
+    north = tag("text", "N", x=SIDE - 20, y=20, font_size=11, fill=INK)
+    drawn = paper + "".join(dots) + cross((a.error_m or 0) * pixels) + scale_bar(pixels) + north
+    look = dict(viewBox=f"0 0 {SIDE} {SIDE}", width=SIDE, height=SIDE, aria_label=f"map: {verdict_words(a)}")
+    return tag("svg", drawn, **{"class": "lm-map"}, role="img", **look)
 
 # %% ../../nbs/locate/04_answer.ipynb #98949e9c
 ANSWER_CSS = """
-.lm-answer{font:14px/1.4 system-ui,sans-serif;color:#1d2733;background:#fff;border:1px solid #e6eaef;border-radius:10px;
-padding:.8rem;max-width:1100px}
+.lm-answer{font:14px/1.4 system-ui,sans-serif;color:#1d2733;background:#fff;border:1px solid #e6eaef;
+border-radius:10px;padding:.8rem;max-width:1100px}
 .lm-answer h4{margin:0 0 .6rem;font-size:15px}
 .lm-answer .lm-row{display:flex;flex-wrap:wrap;gap:.8rem;align-items:flex-start}
 .lm-answer .lm-strip{flex-wrap:wrap;flex:1 1 320px}
 .lm-answer .lm-map{flex:0 0 auto;max-width:100%;height:auto}
-.lm-sure{display:inline-block;border-radius:9px;padding:0 .5rem;color:#fff;background:#5d6b7a;font-size:12px;line-height:20px}
+.lm-sure{display:inline-block;border-radius:9px;padding:0 .5rem;color:#fff;background:#5d6b7a;
+font-size:12px;line-height:20px}
 .lm-sure.yes{background:#17864b}
 .lm-sure.no{background:#b0652a}
 """
@@ -232,15 +260,12 @@ def match_card(m: Match) -> str:
 
 def as_html(a: Answer, most: int = 8) -> str:
     "An answer as a picture: the photograph, its matches, the map."
-    mark, word = {True: ("yes", "found"), False: ("no", "not in this collection")}.get(
-        a.known, ("", "unsure")
-    )
+    kinds = {True: ("yes", "found"), False: ("no", "not in this collection")}
+    mark, word = kinds.get(a.known, ("", "unsure"))
     image = a.picture if a.picture is not None else a.query
     shown = image if isinstance(image, np.ndarray) else thumbnail(image, 160)
-    cards = card(shown, a.query.rsplit("/", 1)[-1], "query", a.query) + "".join(
-        map(match_card, a.matches[:most])
-    )
-    return (
-        f'<style>{CSS}{ANSWER_CSS}</style><div class="lm-answer"><h4><span class="lm-sure {mark}">{word}</span> '
-        f'{html.escape(verdict_words(a))}</h4><div class="lm-row"><div class="lm-strip">{cards}</div>{draw_map(a)}</div></div>'
-    )
+    asked = card(shown, a.query.rsplit("/", 1)[-1], "query", a.query)
+    cards = asked + "".join(map(match_card, a.matches[:most]))
+    head = f'<h4><span class="lm-sure {mark}">{word}</span> {html.escape(verdict_words(a))}</h4>'
+    row = f'<div class="lm-row"><div class="lm-strip">{cards}</div>{draw_map(a)}</div>'
+    return f'<style>{CSS}{ANSWER_CSS}</style><div class="lm-answer">{head}{row}</div>'

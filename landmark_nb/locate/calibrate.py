@@ -17,8 +17,15 @@ import polars as pl
 from ..core import Ranking, rng
 from .collect import kept_vectors
 from .estimate import Agreement, agree_on_place, group_of, mean_place
-from .sureness import Sureness, area_under_roc, by_others, fit_sureness, precision_curve
-from .sureness import signs_of, threshold_on
+from landmark_nb.locate.sureness import (
+    Sureness,
+    area_under_roc,
+    by_others,
+    fit_sureness,
+    precision_curve,
+    signs_of,
+    threshold_on,
+)
 from .table import VectorTable, blocks, read_rows
 from .where import in_degrees, table_points
 from ..search.recognise import RecogniseConfig, vote

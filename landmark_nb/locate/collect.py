@@ -31,8 +31,8 @@ from landmark_nb.locate.table import (
     put_rows,
     read_rows,
     remove_rows,
+    vectors_of,
 )
-from .table import vectors_of
 from .where import WHERE, read_where, with_labels
 from ..search.extract import content_digest, describe, image_batches
 from ..search.store import DESCRIBED, MARK
