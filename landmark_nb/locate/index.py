@@ -7,9 +7,9 @@ __all__ = ['ENOUGH', 'SAMPLE', 'DIM', 'FORMAT', 'LEAST_SIDE', 'NO_LABEL', 'named
            'write_about', 'read_about', 'Question', 'question', 'digest_of_photo', 'pixels_of', 'check_side',
            'from_array', 'distinct_nearest', 'filter_of', 'check_rules', 'cosines_to_unlabelled', 'agree_by_rules',
            'say_nothing', 'open_lock', 'without_calibration', 'measured', 'calibration_words', 'OpenIndex', 'match_of',
-           'said_place', 'sure_of', 'Heard', 'hear', 'about_place', 'about_sureness', 'answer_of', 'PlaceAnswers',
-           'chunks', 'check_new', 'begin', 'same_model', 'prefix_for', 'PlaceIndex', 'positions_path', 'matching',
-           'index_info']
+           'said_place', 'sure_of', 'Heard', 'hear', 'about_place', 'about_sureness', 'answer_of', 'PlaceQuestions',
+           'chunks', 'PlaceAnswers', 'check_new', 'begin', 'same_model', 'prefix_for', 'PlaceIndex', 'positions_path',
+           'matching', 'index_info']
 
 # %% ../../nbs/locate/07_index.ipynb #fe5688d1
 import contextlib
@@ -178,6 +178,7 @@ class Question:
     picture: object  # what is shown of it
     why: str = ""  # why it cannot be read
     digest: int = 0  # of its content
+    vector: np.ndarray | None = None  # float32 [d], once it is described
 
 
 def question(
@@ -409,6 +410,13 @@ class OpenIndex:
             self._model = model.to(self.device)
         return self._model
 
+    def rows(
+        self,
+        names: list[str],  # columns of `where.WHERE`
+    ) -> pl.DataFrame:
+        "What is known of all photographs, a row each."
+        return read_rows(self.table, names)
+
     def path_of(self, name: str) -> str:
         "Where a photograph lies, by its id."
         source = next(
@@ -506,8 +514,8 @@ def answer_of(
     return Answer(**said, **place, **about_sureness(index.about, heard, precision), matches=matches)
 
 # %% ../../nbs/locate/07_index.ipynb #438b0ed1
-class PlaceAnswers(OpenIndex):
-    "An index that answers."
+class PlaceQuestions(OpenIndex):
+    "An index that describes questions."
 
     def describe(
         self,
@@ -518,40 +526,18 @@ class PlaceAnswers(OpenIndex):
 
         return describe(self.model, torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
 
-    def locate(self, photo, k: int = 5, **how) -> Answer:
-        "Where a photograph was taken and what it shows; parameters as in `locate_all`."
-        return next(self.locate_all([photo], k, **how))
-
-    def locate_all(
+    def described(
         self,
         photos: Iterable,  # paths, bytes, PIL images or uint8 [h, w, 3]; or pairs of a name and one of these
-        k: int = 5,  # matches in an answer, at most 20
-        near: tuple | None = None,  # (lat, lon, metres): only photographs taken there
-        year: int | None = None,  # only photographs of a year
-        label: str | None = None,  # only photographs of a label
-        precision: float = 0.95,  # share of right ones among what is answered as known
-        rules: RecogniseConfig = VOTE,  # by which a label is chosen
-        leave_out_self: bool = False,  # a photograph that is in the collection does not find itself
         batch: int = 16,  # photographs that are described at a time
-    ) -> Iterator[Answer]:
-        "An answer for each photograph, in order. Raises `ValueError` for parameters that are none."
-        if not 1 <= k <= NEIGHBOURS:
-            raise ValueError(f"k={k}: must be from 1 to {NEIGHBOURS}")
-        check_rules(rules)
-        threshold_on(((1.0, 1, 1),), precision)
-        where = filter_of(near, year, label, self.as_degrees)
+    ) -> Iterator[Question]:
+        "Photographs made ready for `answer`, in order. One that cannot be read has no descriptor."
         named = (photo if isinstance(photo, tuple) else ("", photo) for photo in photos)
         for some in chunks(named, batch):
             asked = [question(photo, self.about.size, name) for name, photo in some]
             images = [q.image for q in asked if q.image is not None]
             vectors = iter(self.describe(images) if images else ())
-            for q in asked:
-                if q.image is None:
-                    yield Answer(q.name, why=q.why, picture=q.picture)
-                    continue
-                own = f"digest != {q.digest}" if q.digest and leave_out_self else ""
-                both = " AND ".join(part for part in (where, own) if part)
-                yield answer_of(self, q, next(vectors), k, both, precision, rules)
+            yield from (q if q.image is None else replace(q, vector=next(vectors)) for q in asked)
 
 
 def chunks(items: Iterable, size: int) -> Iterator[list]:
@@ -564,6 +550,59 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
             held = []
     if held:
         yield held
+
+# %% ../../nbs/locate/07_index.ipynb #7c2f3bf1
+class PlaceAnswers(PlaceQuestions):
+    "An index that answers."
+
+    def _filter(self, k: int, near, year, label, precision: float, rules: RecogniseConfig) -> str:
+        "What the table filters by. Raises `ValueError` naming a parameter of `answer` that is none."
+        if not 1 <= k <= NEIGHBOURS:
+            raise ValueError(f"k={k}: must be from 1 to {NEIGHBOURS}")
+        check_rules(rules)
+        threshold_on(((1.0, 1, 1),), precision)
+        return filter_of(near, year, label, self.as_degrees)
+
+    def answer(
+        self,
+        asked: Question,  # of `described`
+        k: int = 5,  # matches in the answer, at most 20
+        near: tuple | None = None,  # (lat, lon, metres): only photographs taken there
+        year: int | None = None,  # only photographs of a year
+        label: str | None = None,  # only photographs of a label
+        precision: float = 0.95,  # share of right ones among what is answered as known
+        rules: RecogniseConfig = VOTE,  # by which a label is chosen
+        leave_out_self: bool = False,  # a photograph that is in the collection does not find itself
+    ) -> Answer:
+        "What the collection says to a question. Raises `ValueError` for parameters that are none."
+        where = self._filter(k, near, year, label, precision, rules)
+        if asked.vector is None:
+            return Answer(asked.name, why=asked.why, picture=asked.picture)
+        own = f"digest != {asked.digest}" if asked.digest and leave_out_self else ""
+        both = " AND ".join(part for part in (where, own) if part)
+        return answer_of(self, asked, asked.vector, k, both, precision, rules)
+
+    def locate(self, photo, k: int = 5, **how) -> Answer:
+        "Where a photograph was taken and what it shows; parameters as in `locate_all`."
+        return next(self.locate_all([photo], k, **how))
+
+    def locate_all(
+        self,
+        photos: Iterable,  # as `described` takes them
+        k: int = 5,  # matches in an answer, at most 20
+        near: tuple | None = None,  # this and the next as in `answer`
+        year: int | None = None,
+        label: str | None = None,
+        precision: float = 0.95,
+        rules: RecogniseConfig = VOTE,
+        leave_out_self: bool = False,
+        batch: int = 16,  # photographs that are described at a time
+    ) -> Iterator[Answer]:
+        "An answer for each photograph, in order. Raises `ValueError` for parameters that are none."
+        how = dict(near=near, year=year, label=label, precision=precision, rules=rules)
+        self._filter(k, **how)
+        for asked in self.described(photos, batch):
+            yield self.answer(asked, k, leave_out_self=leave_out_self, **how)
 
 # %% ../../nbs/locate/07_index.ipynb #e037f68e
 def check_new(folder: Path):
