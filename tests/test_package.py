@@ -24,6 +24,7 @@ LAYERS = {
     "train": "core config data models processes search",
     "viz": "core config images log data search",
     "runs": "core config log processes data search train viz",
+    "locate": "core config data images log models runs search viz",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
     "experiments": "core data models search train runs recipes",
