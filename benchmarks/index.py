@@ -1,10 +1,10 @@
 """The table of an index of photographs: LanceDB against faiss beside a Parquet file.
 
-Descriptors as in knn.py, with places, days and labels, float16. For each way: seconds to write all of them, and
-a thousand more; milliseconds a question (median and slowest of 50), among all, by lists, and among those within
-500 m; the share of the true 10 nearest that is found; bytes on the disk, memory. faiss keeps vectors alone: its
-columns are a Parquet file, a filter a list of rows, and what is added is on the disk when the file has been
-written again.
+Descriptors as in knn.py, with places, days and labels, float16. For each way: seconds to write all of them,
+and a thousand more; milliseconds a question (median and slowest of 50), among all, by lists, and among those
+within 500 m; the share of the true 10 nearest that is found; bytes on the disk, memory. faiss keeps vectors
+alone: its columns are a Parquet file, a filter a list of rows, and what is added is on the disk when the file
+has been written again.
 
 python benchmarks/index.py          10,000 and 100,000 photographs
 python benchmarks/index.py N...     so many; 1000000 takes some ten minutes and 6 GB of disk
