@@ -24,7 +24,7 @@ LAYERS = {
     "train": "core config data models processes search",
     "viz": "core config images log data search",
     "runs": "core config log processes data search train viz",
-    "locate": "core config data images log models runs search viz",
+    "locate": "core config images log data models search viz runs",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
     "experiments": "core data models search train runs recipes",
@@ -32,7 +32,7 @@ LAYERS = {
     "decide": "core log models search train viz experiments compare",
     "table": "core config data log models search challenge recipes experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
-    "__main__": "config log processes data models search train runs recipes experiments",
+    "__main__": "config log processes data models search train runs locate recipes experiments",
 }
 # The same within data, a row a layer: what names and folders say, what is right, groups, batches, layouts of
 # folders, and what is read by them.
@@ -157,7 +157,7 @@ def test_within_data(graph):
 
 def test_nothing_below_a_front_imports_it(graph):
     fronts = [m for m in graph if any(other.startswith(m + ".") for other in graph)]
-    assert set(fronts) == {"challenge", "data", "data.layouts", "models.aggregate"}
+    assert set(fronts) == {"challenge", "data", "data.layouts", "locate", "models.aggregate"}
     for front in fronts:
         assert not [m for m in graph if m.startswith(front + ".") and front in graph[m]], front
 

@@ -17,17 +17,10 @@ import polars as pl
 from ..core import Ranking, rng
 from .collect import kept_vectors
 from .estimate import Agreement, agree_on_place, group_of, mean_place
-from landmark_nb.locate.sureness import (
-    Sureness,
-    area_under_roc,
-    by_others,
-    fit_sureness,
-    precision_curve,
-    signs_of,
-    threshold_on,
-)
+from .sureness import Sureness, by_others, fit_sureness, signs_of, threshold_on
 from .table import VectorTable, blocks, read_rows
 from .where import in_degrees, table_points
+from ..search.metrics import area_under_roc, precision_curve
 from ..search.recognise import RecogniseConfig, vote
 
 # %% ../../nbs/locate/06_calibrate.ipynb #aad756f1

@@ -104,9 +104,8 @@ def info(folder: str, as_json: bool = False):
     lists = ("folders", "measured", "removed")
     print(", ".join(f"{name} {value}" for name, value in facts.items() if name not in lists))
     for source in facts["folders"]:
-        print(
-            f"folder: {source['path']} (positions: {source['positions']}, ids begin with {source['prefix']!r})"
-        )
+        about = f"positions: {source['positions']}, ids begin with {source['prefix']!r}"
+        print(f"folder: {source['path']} ({about})")
     told = facts["measured"]
     for line in told.values() if isinstance(told, dict) else [f"not measured: {told}"]:
         print(line)
@@ -174,6 +173,8 @@ def locate(photos: list[str], folder: str, settings: dict, form: str = "text", o
     c = from_flat(LocateConfig(), settings)
     how = how_to_ask(c)
     index = PlaceIndex.open(folder, c.device)
+    if index.about.unsure:
+        tell(f"how sure answers are is not known: {index.about.unsure}")
     write_answers(index.locate_all(asked(photos, c.every), **how), form, out or sys.stdout)
 
 

@@ -205,7 +205,7 @@ def nearest(
     if not np.isfinite(vector).all() or k < 1:
         raise ValueError(f"k={k}, and a descriptor of finite numbers: k must be at least 1")
     query = table.table.search(vector).distance_type("dot").limit(k).nprobes(lists).refine_factor(again)
-    query = query.where(where, prefilter=True) if where else query
+    query = query.where(where, prefilter=True).bypass_vector_index() if where else query
     arrow = query.select([*COLUMNS, "vector", "_distance"]).to_arrow()
     numbers = vectors_of(arrow)
     rows = pl.from_arrow(arrow.drop_columns(["vector", "_distance"])).with_row_index("place")

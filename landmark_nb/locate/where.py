@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WHERE', 'NAMES', 'LIMITS', 'SOURCES', 'where_table', 'points', 'degrees', 'in_degrees', 'table_points', 'from_exif',
-           'to_degrees', 'day_text', 'from_names', 'known_columns', 'numbers_of', 'check_once', 'from_csv', 'placed',
-           'by_itself', 'read_where', 'with_labels']
+           'day_text', 'from_names', 'known_columns', 'numbers_of', 'check_once', 'from_csv', 'placed', 'by_itself',
+           'read_where', 'with_labels']
 
 # %% ../../nbs/locate/00_where.ipynb #298a3d09
 import os
@@ -17,7 +17,7 @@ import polars as pl
 from ..core import FILE_ROW, file_row, read_csv
 from ..data.holdout import dates_of
 from ..data.layouts.exif import read_all
-from ..data.layouts.tables import check_paths, read_floats
+from ..data.layouts.tables import check_paths, read_floats, to_degrees
 from ..data.names import join_names, parse_names
 from ..images import printable
 
@@ -97,23 +97,6 @@ def from_exif(
     found = read_all(root, ids)
     columns = {name: [getattr(t, name) for t in found] for name in ("lat", "lon", "heading")}
     return where_table(ids, **columns, date=[t.date or None for t in found])
-
-# %% ../../nbs/locate/00_where.ipynb #1055390a
-def to_degrees(
-    east: np.ndarray,  # metres [n]
-    north: np.ndarray,  # metres [n]
-    zones: np.ndarray,  # int [n]: 1..60, negative in the south, 0 for unknown
-) -> tuple[np.ndarray, np.ndarray]:  # latitude and longitude [n], nan where the zone is unknown
-    "UTM coordinates (WGS 84) as degrees."
-    from pyproj import Transformer
-
-    lat, lon = np.full(len(east), np.nan), np.full(len(east), np.nan)
-    for zone in np.unique(zones[zones != 0]):
-        rows = (zones == zone) & np.isfinite(east) & np.isfinite(north)
-        code = (32600 if zone > 0 else 32700) + abs(int(zone))  # EPSG
-        back = Transformer.from_crs(code, 4326, always_xy=True)
-        lon[rows], lat[rows] = back.transform(east[rows], north[rows])
-    return lat, lon
 
 # %% ../../nbs/locate/00_where.ipynb #3367e07d
 def day_text(

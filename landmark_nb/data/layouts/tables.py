@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['NOTHING', 'SPAN', 'check_paths', 'numbers_in', 'read_floats', 'utm_zones', 'most_common', 'zone_name', 'middle',
-           'choose_zones', 'project', 'check_borders', 'to_utm', 'read_degrees', 'placed_manifest', 'read_latlon_csv',
-           'read_label_csv', 'TablesConfig', 'zones_together', 'find_tables', 'TablesLayout']
+           'choose_zones', 'project', 'to_degrees', 'lat_lon', 'check_borders', 'to_utm', 'read_degrees',
+           'placed_manifest', 'read_latlon_csv', 'read_label_csv', 'TablesConfig', 'zones_together', 'find_tables',
+           'TablesLayout']
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #b6a12ac4
 import os
@@ -138,6 +139,30 @@ def project(
         east, north = Transformer.from_crs(4326, code, always_xy=True).transform(lon[rows], lat[rows])
         places[rows] = np.stack([east, north], 1)
     return places
+
+# %% ../../../nbs/data/layouts/03_tables.ipynb #28c47d40
+def to_degrees(
+    east: np.ndarray,  # metres [n]
+    north: np.ndarray,  # metres [n]
+    zones: np.ndarray,  # int [n]: 1..60, negative in the south, 0 for unknown
+) -> tuple[np.ndarray, np.ndarray]:  # latitude and longitude [n], nan where the zone is unknown
+    "UTM coordinates (WGS 84) as degrees."
+    from pyproj import Transformer
+
+    lat, lon = np.full(len(east), np.nan), np.full(len(east), np.nan)
+    for zone in np.unique(zones[zones != 0]):
+        rows = (zones == zone) & np.isfinite(east) & np.isfinite(north)
+        code = (32600 if zone > 0 else 32700) + abs(int(zone))  # EPSG
+        back = Transformer.from_crs(code, 4326, always_xy=True)
+        lon[rows], lat[rows] = back.transform(east[rows], north[rows])
+    return lat, lon
+
+# %% ../../../nbs/data/layouts/03_tables.ipynb #44e0a21d
+def lat_lon(
+    manifest: Manifest,
+) -> np.ndarray:  # float64 [n, 2] degrees north and east, nan where place or zone is unknown
+    "Where a manifest's images were taken, as maps have it."
+    return np.stack(to_degrees(*manifest.place.T, manifest.column("zone")), 1)
 
 # %% ../../../nbs/data/layouts/03_tables.ipynb #fc907d90
 def check_borders(

@@ -6,8 +6,8 @@
 __all__ = ['SIDE_BY_SIDE', 'IN_TURN', 'ALONE', 'OLD', 'NEW', 'HOW_TESTED', 'describe_images', 'percent', 'photograph_section',
            'partition_in_words', 'map_sections', 'training_sections', 'other_runs', 'with_others', 'beside_sections',
            'traffic_sections', 'Measured', 'models_of', 'kinds_of', 'recall_table', 'gain_of', 'gain_table',
-           'gain_section', 'recall_sections', 'query_sections', 'recall_card', 'score_cards', 'place_sections',
-           'place_cards', 'place_figures']
+           'gain_section', 'recall_sections', 'score_curve', 'threshold_sections', 'query_sections', 'recall_card',
+           'score_cards', 'place_sections', 'place_cards', 'place_figures']
 
 # %% ../../../nbs/recipes/places/02_report.ipynb #d8882331
 import math
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import plotly.graph_objects as go
 
 from ...core import rng
 from ...data.manifest import Manifest
@@ -22,6 +23,7 @@ from ...data.partition import Partition
 from ...log import config_of, read_events, recall_of
 from .data import PlaceData
 from .measure import MOST_NOTES, interesting
+from ...search.metrics import area_under_roc, precision_curve
 from ...search.significance import Gain, gain_card, gain_sentence, mean_interval, paired_test
 from ...viz import plots
 from ...viz.report import Section
@@ -263,6 +265,34 @@ def recall_sections(before: dict | None, after: dict, radius: float) -> list[Sec
         Section(f"Recall@N on {after['set']}", "", recall_table(models, kinds_of(after))),
     ]
 
+# %% ../../../nbs/recipes/places/02_report.ipynb #d0d4cc2e
+def score_curve(results: dict[str, dict]) -> go.Figure:
+    "Precision against recall as the least score that is answered rises, for each model."
+    fig = go.Figure()
+    for i, (name, result) in enumerate(results.items()):
+        right = result["first"] == 0
+        at, answered, hits = precision_curve(result["ranking"].scores[:, 0].astype(float), right)
+        hover = "score %{text}: %{y:.1f} % right" + plots.EXTRA
+        line = dict(x=100 * hits / len(right), y=100 * hits / answered, text=[f"{t:.3f}" for t in at])
+        color = plots.FAINT if name == OLD else plots.PALETTE[i]
+        fig.add_scatter(**line, mode="lines", name=name, line_color=color, hovertemplate=hover)
+    axes = dict(xaxis_title="queries answered right [%]", yaxis_title="right among the answers [%]")
+    return plots.style(fig, "", 360, yaxis_range=[0, 105], **axes)
+
+
+def threshold_sections(before: dict | None, after: dict) -> list[Section]:
+    "What a threshold on the best score is worth; nothing where all answers are right, or none."
+    results = {OLD: before, NEW: after} if before else {NEW: after}
+    told = {n: r for n, r in results.items() if 0 < (r["first"] == 0).sum() < len(r["first"])}
+    if not told:
+        return []
+    areas = {
+        n: area_under_roc(r["ranking"].scores[:, 0].astype(float), r["first"] == 0) for n, r in told.items()
+    }
+    words = ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
+    text = f"Answers below a score left out: precision and recall of the nearest image. AUC: {words}."
+    return [Section(f"When is an answer right on {after['set']}?", text, score_curve(told))]
+
 # %% ../../../nbs/recipes/places/02_report.ipynb #e75814b4
 def query_sections(before: dict | None, after: dict, place_set, seed: int, several: bool) -> list[Section]:
     "Queries worth a look, with what was found for them; `several`: name the set in the titles."
@@ -313,6 +343,7 @@ def place_sections(
     for first, result in zip(firsts, after):
         place_set = next(s for s in data.test if s.name == result["set"])
         sections += recall_sections(first, result, radius)
+        sections += threshold_sections(first, result)
         sections += query_sections(first, result, place_set, seed, several)
     return sections
 
