@@ -60,6 +60,10 @@ class Answer:
         out = {k: v for k, v in asdict(self).items() if k not in ("picture", "matches")}
         return out | dict(matches=[{k: v for k, v in asdict(m).items() if k != "path"} for m in self.matches])
 
+    @property
+    def words(self) -> str:
+        return verdict_words(self)
+
     def __str__(self) -> str:
         return as_text(self)
 

@@ -7,9 +7,9 @@ __all__ = ['ENOUGH', 'SAMPLE', 'DIM', 'FORMAT', 'LEAST_SIDE', 'NO_LABEL', 'named
            'write_about', 'read_about', 'Question', 'question', 'digest_of_photo', 'pixels_of', 'check_side',
            'from_array', 'distinct_nearest', 'filter_of', 'check_rules', 'cosines_to_unlabelled', 'agree_by_rules',
            'say_nothing', 'open_lock', 'without_calibration', 'measured', 'calibration_words', 'OpenIndex', 'match_of',
-           'said_place', 'sure_of', 'Heard', 'hear', 'about_place', 'about_sureness', 'answer_of', 'PlaceAnswers',
-           'chunks', 'check_new', 'begin', 'same_model', 'prefix_for', 'PlaceIndex', 'positions_path', 'matching',
-           'index_info']
+           'said_place', 'sure_of', 'Heard', 'hear', 'about_place', 'about_sureness', 'answer_of', 'PlaceQuestions',
+           'chunks', 'PlaceAnswers', 'check_new', 'begin', 'same_model', 'prefix_for', 'positions_path', 'UpdatedIndex',
+           'matching', 'with_folder', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'PlaceIndex', 'index_info']
 
 # %% ../../nbs/locate/07_index.ipynb #fe5688d1
 import contextlib
@@ -178,6 +178,7 @@ class Question:
     picture: object  # what is shown of it
     why: str = ""  # why it cannot be read
     digest: int = 0  # of its content
+    vector: np.ndarray | None = None  # float32 [d], once it is described
 
 
 def question(
@@ -409,6 +410,13 @@ class OpenIndex:
             self._model = model.to(self.device)
         return self._model
 
+    def rows(
+        self,
+        names: list[str],  # columns of `where.WHERE`
+    ) -> pl.DataFrame:
+        "What is known of all photographs, a row each."
+        return read_rows(self.table, names)
+
     def path_of(self, name: str) -> str:
         "Where a photograph lies, by its id."
         source = next(
@@ -506,8 +514,8 @@ def answer_of(
     return Answer(**said, **place, **about_sureness(index.about, heard, precision), matches=matches)
 
 # %% ../../nbs/locate/07_index.ipynb #438b0ed1
-class PlaceAnswers(OpenIndex):
-    "An index that answers."
+class PlaceQuestions(OpenIndex):
+    "An index that describes questions."
 
     def describe(
         self,
@@ -518,40 +526,18 @@ class PlaceAnswers(OpenIndex):
 
         return describe(self.model, torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
 
-    def locate(self, photo, k: int = 5, **how) -> Answer:
-        "Where a photograph was taken and what it shows; parameters as in `locate_all`."
-        return next(self.locate_all([photo], k, **how))
-
-    def locate_all(
+    def described(
         self,
         photos: Iterable,  # paths, bytes, PIL images or uint8 [h, w, 3]; or pairs of a name and one of these
-        k: int = 5,  # matches in an answer, at most 20
-        near: tuple | None = None,  # (lat, lon, metres): only photographs taken there
-        year: int | None = None,  # only photographs of a year
-        label: str | None = None,  # only photographs of a label
-        precision: float = 0.95,  # share of right ones among what is answered as known
-        rules: RecogniseConfig = VOTE,  # by which a label is chosen
-        leave_out_self: bool = False,  # a photograph that is in the collection does not find itself
         batch: int = 16,  # photographs that are described at a time
-    ) -> Iterator[Answer]:
-        "An answer for each photograph, in order. Raises `ValueError` for parameters that are none."
-        if not 1 <= k <= NEIGHBOURS:
-            raise ValueError(f"k={k}: must be from 1 to {NEIGHBOURS}")
-        check_rules(rules)
-        threshold_on(((1.0, 1, 1),), precision)
-        where = filter_of(near, year, label, self.as_degrees)
+    ) -> Iterator[Question]:
+        "Photographs made ready for `answer`, in order. One that cannot be read has no descriptor."
         named = (photo if isinstance(photo, tuple) else ("", photo) for photo in photos)
         for some in chunks(named, batch):
             asked = [question(photo, self.about.size, name) for name, photo in some]
             images = [q.image for q in asked if q.image is not None]
             vectors = iter(self.describe(images) if images else ())
-            for q in asked:
-                if q.image is None:
-                    yield Answer(q.name, why=q.why, picture=q.picture)
-                    continue
-                own = f"digest != {q.digest}" if q.digest and leave_out_self else ""
-                both = " AND ".join(part for part in (where, own) if part)
-                yield answer_of(self, q, next(vectors), k, both, precision, rules)
+            yield from (q if q.image is None else replace(q, vector=next(vectors)) for q in asked)
 
 
 def chunks(items: Iterable, size: int) -> Iterator[list]:
@@ -564,6 +550,59 @@ def chunks(items: Iterable, size: int) -> Iterator[list]:
             held = []
     if held:
         yield held
+
+# %% ../../nbs/locate/07_index.ipynb #7c2f3bf1
+class PlaceAnswers(PlaceQuestions):
+    "An index that answers."
+
+    def _filter(self, k: int, near, year, label, precision: float, rules: RecogniseConfig) -> str:
+        "What the table filters by. Raises `ValueError` naming a parameter of `answer` that is none."
+        if not 1 <= k <= NEIGHBOURS:
+            raise ValueError(f"k={k}: must be from 1 to {NEIGHBOURS}")
+        check_rules(rules)
+        threshold_on(((1.0, 1, 1),), precision)
+        return filter_of(near, year, label, self.as_degrees)
+
+    def answer(
+        self,
+        asked: Question,  # of `described`
+        k: int = 5,  # matches in the answer, at most 20
+        near: tuple | None = None,  # (lat, lon, metres): only photographs taken there
+        year: int | None = None,  # only photographs of a year
+        label: str | None = None,  # only photographs of a label
+        precision: float = 0.95,  # share of right ones among what is answered as known
+        rules: RecogniseConfig = VOTE,  # by which a label is chosen
+        leave_out_self: bool = False,  # a photograph that is in the collection does not find itself
+    ) -> Answer:
+        "What the collection says to a question. Raises `ValueError` for parameters that are none."
+        where = self._filter(k, near, year, label, precision, rules)
+        if asked.vector is None:
+            return Answer(asked.name, why=asked.why, picture=asked.picture)
+        own = f"digest != {asked.digest}" if asked.digest and leave_out_self else ""
+        both = " AND ".join(part for part in (where, own) if part)
+        return answer_of(self, asked, asked.vector, k, both, precision, rules)
+
+    def locate(self, photo, k: int = 5, **how) -> Answer:
+        "Where a photograph was taken and what it shows; parameters as in `locate_all`."
+        return next(self.locate_all([photo], k, **how))
+
+    def locate_all(
+        self,
+        photos: Iterable,  # as `described` takes them
+        k: int = 5,  # matches in an answer, at most 20
+        near: tuple | None = None,  # this and the next as in `answer`
+        year: int | None = None,
+        label: str | None = None,
+        precision: float = 0.95,
+        rules: RecogniseConfig = VOTE,
+        leave_out_self: bool = False,
+        batch: int = 16,  # photographs that are described at a time
+    ) -> Iterator[Answer]:
+        "An answer for each photograph, in order. Raises `ValueError` for parameters that are none."
+        how = dict(near=near, year=year, label=label, precision=precision, rules=rules)
+        self._filter(k, **how)
+        for asked in self.described(photos, batch):
+            yield self.answer(asked, k, leave_out_self=leave_out_self, **how)
 
 # %% ../../nbs/locate/07_index.ipynb #e037f68e
 def check_new(folder: Path):
@@ -620,8 +659,136 @@ def prefix_for(path: str, sources: tuple[Source, ...]) -> str:
     names = (f"{base}{f'-{n}' if n > 1 else ''}:" for n in range(1, len(sources) + 2))
     return next(name for name in names if name not in taken)
 
-# %% ../../nbs/locate/07_index.ipynb #771b236d
-class PlaceIndex(PlaceAnswers):
+# %% ../../nbs/locate/07_index.ipynb #986db9d6
+def positions_path(positions: str) -> str:
+    "A csv by its whole path, so that the index finds it from everywhere."
+    return os.path.abspath(positions) if os.path.isfile(positions) else positions
+
+
+class UpdatedIndex(PlaceAnswers):
+    "An index that is brought into agreement with its folders."
+
+    def update(self, batch: int = 16, progress: bool = True, say=print) -> list[Done]:
+        "Describe what is new or changed in all folders, and let go of what is gone."
+        with open_lock(self.folder):
+            done = [self._update(source, batch, progress, say) for source in self.about.sources]
+            self._finish(any(d.new + d.changed + d.touched + d.gone for d in done), say)
+        return done
+
+    def _update(self, source: Source, batch: int, progress: bool, say) -> Done:
+        how = self.about.size, self.about.removed, batch, progress, say
+        done = bring_up_to_date(self.table, self.model, source, *how)
+        say(f"{printable(source.path)}: {done}; positions: {done.positions}")
+        if source.positions == "auto" and done.positions != "none":
+            settled = replace(source, positions=done.positions)
+            sources = tuple(settled if s == source else s for s in self.about.sources)
+            self.about = replace(self.about, sources=sources)
+        return done
+
+    def _finish(self, changed: bool, say, most: int = 1000):
+        tidy(self.table)
+        self.as_degrees = in_degrees(read_rows(self.table, ["lat", "east"]))
+        if changed or not (self.about.by_place or self.about.by_label):
+            self.about = measured(self.table, self.about, most, say)
+        write_about(self.folder, self.about)
+
+# %% ../../nbs/locate/07_index.ipynb #dcfdecf2
+def matching(ids: pl.Series, name: str) -> list[str]:
+    "The photographs that a name means: one, or all of a folder."
+    own = ids.filter((ids == name) | ids.str.starts_with(name.rstrip("/") + "/"))
+    return own.sort().to_list()
+
+
+def with_folder(about: About, path: str, positions: str, labels: str) -> About:
+    "With one more folder; one that is there, or a part of it, has back what was removed of it."
+    inside = [s for s in about.sources if path == s.path or path.startswith(s.path + os.sep)]
+    if not inside:
+        prefix = prefix_for(path, about.sources)
+        source = Source(path, positions_path(positions), labels, prefix)
+        listed(source)
+        return replace(about, sources=(*about.sources, source))
+    part = inside[0].prefix + os.path.relpath(path, inside[0].path).removeprefix(".")
+    return replace(about, removed=tuple(n for n in about.removed if not n.startswith(part.rstrip("/"))))
+
+# %% ../../nbs/locate/07_index.ipynb #5fe6421e
+class ChangedIndex(UpdatedIndex):
+    "An index to which folders are added, and from which photographs are taken."
+
+    def add(
+        self,
+        photos,  # a folder that the index does not have yet, or one that it has, or a part of one
+        positions: str = "auto",  # as in `build`
+        labels: str = "keep",
+        batch: int = 16,
+        progress: bool = True,
+        say=print,
+    ) -> list[Done]:
+        "Add a folder, or look again at one that is there; what was removed of it comes back."
+        self.about = with_folder(self.about, os.path.abspath(photos), positions, labels)
+        return self.update(batch, progress, say)
+
+    def remove(self, *names: str, say=print) -> int:  # photographs that left
+        "Take photographs out: ids, or folders of them. They stay out until they are added again."
+        ids = read_rows(self.table, ["id"])["id"]
+        gone = {name: matching(ids, name) for name in names}
+        missing = [name for name, found in gone.items() if not found]
+        if missing:
+            raise ValueError(
+                f"{printable(self.folder)}: no photograph {missing[0]!r} in it, and no folder of any"
+            )
+        every = sorted(set().union(*gone.values()))
+        with open_lock(self.folder):
+            remove_rows(self.table, every)
+            left = tuple(n if [n] == gone[n] else n.rstrip("/") + "/" for n in names)
+            self.about = replace(self.about, removed=tuple(dict.fromkeys((*self.about.removed, *left))))
+            self._finish(True, say)
+        return len(every)
+
+# %% ../../nbs/locate/07_index.ipynb #68154b0e
+def own_questions(
+    index: PlaceAnswers,
+    photos,  # folder
+    positions: str,
+    labels: str,
+    most: int,
+) -> tuple[pl.DataFrame, np.ndarray]:  # with the columns of `KNOWN`; float32 [q, d]
+    "Photographs whose places are known, described."
+    names = list(read_folder(photos).ids)[:most]
+    where = with_labels(read_where(photos, names, positions_path(positions))[1], labels)
+    asked = list(index.described(os.path.join(photos, name) for name in names))
+    good = [i for i, q in enumerate(asked) if q.vector is not None]
+    digests = pl.Series("digest", [asked[i].digest for i in good], pl.Int64)
+    return where[good].with_columns(digests).select(KNOWN), np.stack([asked[i].vector for i in good])
+
+
+class MeasuredIndex(ChangedIndex):
+    "An index that can be asked how sure it is."
+
+    def calibrate(
+        self,
+        photos=None,  # folder of questions of your own, whose places are known; None: the collection's own
+        positions: str = "auto",  # of these
+        labels: str = "keep",
+        most: int = 1000,  # questions
+        say=print,
+    ):
+        "Measure anew how sure answers are. Raises `ValueError` where too few questions have an answer."
+        with open_lock(self.folder):
+            if photos is None:
+                self.about = measured(self.table, self.about, most, say)
+            else:
+                self._ask(own_questions(self, photos, positions, labels, most), say)
+            write_about(self.folder, self.about)
+
+    def _ask(self, questions: tuple, say):
+        for name in ("by_place", "by_label"):
+            if getattr(self.about, name) is not None:
+                found = calibrate(self.table, self.about.radius, name == "by_label", questions=questions)
+                self.about = replace(self.about, **{name: found})
+                say(calibration_words(found))
+
+# %% ../../nbs/locate/07_index.ipynb #32cf9f20
+class PlaceIndex(MeasuredIndex):
     """Photographs that can be asked: made by `build`, opened by `open`. Many may read while one writes.
 
     Every method that writes raises `ValueError` naming a process that is writing already.
@@ -644,8 +811,7 @@ class PlaceIndex(PlaceAnswers):
         say=print,  # told what was done
     ):
         "Describe a folder, or bring an index of it up to date. Raises before anything is described."
-        to = Path(to)
-        source = Source(os.path.abspath(photos), positions_path(positions), labels)
+        to, source = Path(to), Source(os.path.abspath(photos), positions_path(positions), labels)
         if not (to / "index.json").exists():
             check_new(to)
             listed(source)
@@ -660,113 +826,6 @@ class PlaceIndex(PlaceAnswers):
             raise ValueError(f"{printable(to)}: {text}")
         index.update(batch, progress, say)
         return index
-
-    def update(self, batch: int = 16, progress: bool = True, say=print) -> list[Done]:
-        "Bring the index into agreement with all of its folders."
-        with open_lock(self.folder):
-            done = [self._update(source, batch, progress, say) for source in self.about.sources]
-            self._finish(any(d.new + d.changed + d.touched + d.gone for d in done), say)
-        return done
-
-    def _update(self, source: Source, batch: int, progress: bool, say) -> Done:
-        done = bring_up_to_date(
-            self.table, self.model, source, self.about.size, self.about.removed, batch, progress, say
-        )
-        say(f"{printable(source.path)}: {done}; positions: {done.positions}")
-        if source.positions == "auto" and done.positions != "none":
-            settled = replace(source, positions=done.positions)
-            sources = tuple(settled if s == source else s for s in self.about.sources)
-            self.about = replace(self.about, sources=sources)
-        return done
-
-    def _finish(self, changed: bool, say, most: int = 1000):
-        tidy(self.table)
-        self.as_degrees = in_degrees(read_rows(self.table, ["lat", "east"]))
-        if changed or not (self.about.by_place or self.about.by_label):
-            self.about = measured(self.table, self.about, most, say)
-        write_about(self.folder, self.about)
-
-    def add(
-        self,
-        photos,  # a folder that the index does not have yet, or one that it has, or a part of one
-        positions: str = "auto",
-        labels: str = "keep",
-        batch: int = 16,
-        progress: bool = True,
-        say=print,
-    ) -> list[Done]:
-        "Add a folder, or look again at one that is there; what was removed of it comes back."
-        path = os.path.abspath(photos)
-        inside = [s for s in self.about.sources if path == s.path or path.startswith(s.path + os.sep)]
-        if inside:
-            part = inside[0].prefix + os.path.relpath(path, inside[0].path).removeprefix(".")
-            back = {name for name in self.about.removed if name.startswith(part.rstrip("/"))}
-            self.about = replace(self.about, removed=tuple(n for n in self.about.removed if n not in back))
-        else:
-            prefix = prefix_for(path, self.about.sources)
-            source = Source(path, positions_path(positions), labels, prefix)
-            listed(source)
-            self.about = replace(self.about, sources=(*self.about.sources, source))
-        return self.update(batch, progress, say)
-
-    def remove(self, *names: str, say=print) -> int:  # photographs that left
-        "Take photographs out: ids, or folders of them. They stay out until they are added again."
-        ids = read_rows(self.table, ["id"])["id"]
-        gone = {name: matching(ids, name) for name in names}
-        missing = [name for name, found in gone.items() if not found]
-        if missing:
-            raise ValueError(
-                f"{printable(self.folder)}: no photograph {missing[0]!r} in it, and no folder of any"
-            )
-        every = sorted(set().union(*gone.values()))
-        with open_lock(self.folder):
-            remove_rows(self.table, every)
-            left = tuple(n if [n] == gone[n] else n.rstrip("/") + "/" for n in names)
-            self.about = replace(self.about, removed=tuple(dict.fromkeys((*self.about.removed, *left))))
-            self._finish(True, say)
-        return len(every)
-
-    def calibrate(
-        self,
-        photos=None,  # folder of questions of your own, whose places are known; None: the collection's own
-        positions: str = "auto",  # of these
-        labels: str = "keep",
-        most: int = 1000,  # questions
-        say=print,
-    ):
-        "Measure anew how sure answers are. Raises `ValueError` where too few questions have an answer."
-        with open_lock(self.folder):
-            if photos is None:
-                self.about = measured(self.table, self.about, most, say)
-            else:
-                self._ask(photos, positions, labels, most, say)
-            write_about(self.folder, self.about)
-
-    def _ask(self, photos, positions: str, labels: str, most: int, say):
-        names = list(read_folder(photos).ids)[:most]
-        where = with_labels(read_where(photos, names, positions_path(positions))[1], labels)
-        asked = [question(os.path.join(photos, name), self.about.size) for name in names]
-        good = [i for i, q in enumerate(asked) if q.image is not None]
-        vectors = [self.describe([asked[i].image for i in some]) for some in chunks(good, 16)]
-        digests = pl.Series("digest", [asked[i].digest for i in good], pl.Int64)
-        rows = where[good].with_columns(digests).select(KNOWN)
-        for name in ("by_place", "by_label"):
-            if getattr(self.about, name) is not None:
-                questions = rows, np.concatenate(vectors)
-                found = calibrate(self.table, self.about.radius, name == "by_label", questions=questions)
-                self.about = replace(self.about, **{name: found})
-                say(calibration_words(found))
-
-
-def positions_path(positions: str) -> str:
-    "A csv by its whole path, so that the index finds it from everywhere."
-    return os.path.abspath(positions) if os.path.isfile(positions) else positions
-
-
-def matching(ids: pl.Series, name: str) -> list[str]:
-    "The photographs that a name means: one, or all of a folder."
-    own = ids.filter((ids == name) | ids.str.starts_with(name.rstrip("/") + "/"))
-    return own.sort().to_list()
 
 # %% ../../nbs/locate/07_index.ipynb #31e3688f
 def index_info(index: PlaceIndex) -> dict:
