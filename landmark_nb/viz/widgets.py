@@ -9,7 +9,9 @@ __all__ = []
 from .explorers.atlas import DescriptorMap
 from .explorers.groups import GroupExplorer
 from .explorers.knobs import KnobExplorer
+from .explorers.locate import LocateExplorer
 from .explorers.monitor import TrainingMonitor
 from .explorers.retrieval import RetrievalExplorer
 
-__all__ = ["DescriptorMap", "GroupExplorer", "KnobExplorer", "RetrievalExplorer", "TrainingMonitor"]
+__all__ = ["DescriptorMap", "GroupExplorer", "KnobExplorer", "LocateExplorer"]
+__all__ += ["RetrievalExplorer", "TrainingMonitor"]
