@@ -8,13 +8,8 @@ __all__ = ['ENOUGH', 'SAMPLE', 'DIM', 'FORMAT', 'LEAST_SIDE', 'NO_LABEL', 'named
            'from_array', 'distinct_nearest', 'filter_of', 'check_rules', 'cosines_to_unlabelled', 'agree_by_rules',
            'say_nothing', 'open_lock', 'without_calibration', 'measured', 'calibration_words', 'OpenIndex', 'match_of',
            'said_place', 'sure_of', 'Heard', 'hear', 'about_place', 'about_sureness', 'answer_of', 'PlaceQuestions',
-<<<<<<< HEAD
            'chunks', 'PlaceAnswers', 'check_new', 'begin', 'same_model', 'prefix_for', 'positions_path', 'UpdatedIndex',
            'matching', 'with_folder', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'PlaceIndex', 'index_info']
-=======
-           'chunks', 'PlaceAnswers', 'check_new', 'begin', 'same_model', 'prefix_for', 'PlaceIndex', 'positions_path',
-           'matching', 'index_info']
->>>>>>> explorer
 
 # %% ../../nbs/locate/07_index.ipynb #fe5688d1
 import contextlib
