@@ -83,9 +83,7 @@ def place_words(
 def sure_words(a: Answer) -> str:
     "How sure an answer is, in words."
     if a.confidence is None:
-        return (
-            "how sure cannot be told: the collection has not been asked (index calibrate), or has no places"
-        )
+        return "how sure is not known"
     return f"{100 * a.confidence:.0f} % sure"
 
 
