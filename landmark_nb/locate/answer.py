@@ -144,7 +144,9 @@ FLAT = (
 def as_row(a: Answer) -> dict:
     "An answer as a row of a csv: what is answered, and its best match."
     first = a.matches[0] if a.matches else None
-    best = dict(match=first.id if first else None, score=first.score if first else None)
+    best = {
+        n: getattr(first, k, None) for n, k in (("match", "id"), ("score", "score"), ("inliers", "inliers"))
+    }
     return {name: getattr(a, name) for name in FLAT} | best
 
 

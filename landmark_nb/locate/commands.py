@@ -126,6 +126,7 @@ class LocateConfig(Config):
     every: float = knob(1.0, "seconds between two frames of a video; 0: all", 0)
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
+    verify: int = knob(0, "first matches that are compared with the question point by point", 0, 20)
     vote_k: int = knob(5, "matches that vote for a label", 1, 20)
     vote_a: float = knob(1.0, "exponent of the similarity in that vote", 0, 16)
 
@@ -142,7 +143,7 @@ def numbers_in(text: str) -> tuple[float, ...] | None:
 
 def how_to_ask(c: LocateConfig) -> dict:
     "Parameters of `PlaceIndex.locate_all`."
-    said = dict(k=c.k, precision=c.precision, near=numbers_in(c.near), batch=c.batch)
+    said = dict(k=c.k, precision=c.precision, near=numbers_in(c.near), batch=c.batch, verify=c.verify)
     said |= dict(year=c.year or None, label=c.label or None, leave_out_self=c.leave_out_self)
     return said | dict(rules=RecogniseConfig(k=c.vote_k, a=c.vote_a))
 
