@@ -6,8 +6,8 @@
 __all__ = ['MOST_HEADER', 'ModelConfig', 'ShortConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'Shorter',
            'check_token', 'sized', 'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published',
            'rest_of', 'take_rest', 'Positioned', 'Embedder', 'fingerprint', 'shortened', 'plugins_of', 'save_model',
-           'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches', 'read_model', 'new_name',
-           'load_model', 'size_of_training']
+           'portable', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches', 'read_model',
+           'new_name', 'load_model', 'size_of_training']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import copy
@@ -223,7 +223,7 @@ def make_neck(
 
 # %% ../../nbs/models/05_embed.ipynb #48897fe0
 class Shorter(nn.Module):
-    "Descriptors less their mean, along some directions: what PCA has found. Takes the first numbers until then."
+    "Descriptors less their mean, along the directions that PCA found; until then along the first ones."
 
     def __init__(
         self,
@@ -359,7 +359,9 @@ def rest_of(
         settings, _ = read_header(file, f.metadata())
         own = {new_name(name): name for name in f.keys() if not name.startswith(("trunk.", "shorter."))}
         if "pca" in settings:
-            warnings.warn(f"{file}: was shortened; training is with all numbers, shorten the result", stacklevel=5)
+            warnings.warn(
+                f"{file}: was shortened; training is with all numbers, shorten the result", stacklevel=5
+            )
         return str(settings.get("aggregation", "")), {k: f.get_tensor(name) for k, name in own.items()}
 
 
@@ -519,6 +521,12 @@ def save_model(
     if plugins := plugins_of(model.cfg):
         header["plugins"] = json.dumps(plugins)
     save_tensors(path, weights, header)
+
+# %% ../../nbs/models/05_embed.ipynb #aa37b823
+def portable(cfg: ModelConfig) -> ModelConfig:
+    "Settings whose weights have lost their folder, for files that leave the house."
+    name, colon, file = cfg.weights.rpartition(":")
+    return replace(cfg, weights=f"{name}{colon}{Path(file).name}")
 
 # %% ../../nbs/models/05_embed.ipynb #f24c031b
 MOST_HEADER = 1 << 20  # characters of a model's settings
