@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'ShortConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'Shorter',
            'check_token', 'sized', 'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published',
-           'rest_of', 'take_rest', 'Positioned', 'Embedder', 'fingerprint', 'shortened', 'plugins_of', 'save_model',
-           'portable', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches', 'read_model',
-           'new_name', 'load_model', 'size_of_training']
+           'rest_of', 'take_rest', 'Positioned', 'OnHub', 'Embedder', 'fingerprint', 'shortened', 'portable',
+           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches',
+           'read_model', 'new_name', 'load_model', 'size_of_training']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import copy
@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -407,8 +408,35 @@ class Positioned(Backbone):
         "The published position embeddings for another number of patches."
         return dino_positions(self.positions, round((tokens - 1) ** 0.5))
 
+# %% ../../nbs/models/05_embed.ipynb #97bb376c
+class OnHub:
+    "Three methods of Hugging Face's models; huggingface_hub is imported when one is called."
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name,  # a folder, or OWNER/NAME on the hub
+        **how,  # as in `models.hub.find`
+    ) -> "Embedder":
+        "A model from a folder or from the hub. Raises as `models.hub.find` and `load_model` do."
+        from landmark_nb.models.hub import find
+
+        return load_model(find(name, **how))
+
+    def save_pretrained(self, folder, **more):
+        "Write it as a folder; `more`: as in `models.hub.save_to`."
+        from landmark_nb.models.hub import save_to
+
+        return save_to(folder, self, partial(save_model, for_others=True), **more)
+
+    def push_to_hub(self, repo: str, **more) -> str:
+        "Put it on the hub; `repo`: OWNER/NAME, `more`: as in `models.hub.push`. Gives the commit's address."
+        from landmark_nb.models.hub import push
+
+        return push(self, partial(save_model, for_others=True), repo, **more)
+
 # %% ../../nbs/models/05_embed.ipynb #8504c6c4
-class Embedder(Positioned):
+class Embedder(OnHub, Positioned):
     """Trunk, aggregation, neck, unit length: images float [b, 3, h, w] in [0, 1] become descriptors [b, dim].
 
     Raises `ValueError` for settings that do not fit each other.
@@ -499,6 +527,12 @@ def shortened(
     short.shorter = shorter.to(model.mean.device)
     return short.eval()
 
+# %% ../../nbs/models/05_embed.ipynb #aa37b823
+def portable(cfg: ModelConfig) -> ModelConfig:
+    "Settings whose weights have lost their folder, for files that leave the house."
+    name, colon, file = cfg.weights.rpartition(":")
+    return replace(cfg, weights=f"{name}{colon}{Path(file).name}")
+
 # %% ../../nbs/models/05_embed.ipynb #432edeb3
 def plugins_of(cfg: ModelConfig) -> list[str]:
     "The modules, of neither timm nor this library, that a model's parts come from."
@@ -512,21 +546,16 @@ def plugins_of(cfg: ModelConfig) -> list[str]:
 def save_model(
     model: Embedder,
     path: str | Path,  # a .safetensors file; replaced whole or not at all
+    for_others: bool = False,  # settings as `portable` has them
 ):
     "Weights as safetensors, with the model's settings in the header."
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    header = {"model": json.dumps(to_flat(model.cfg))}
+    header = {"model": json.dumps(to_flat(portable(model.cfg) if for_others else model.cfg))}
     if model.trained_at:
         header["image_size"] = str(model.trained_at)
     if plugins := plugins_of(model.cfg):
         header["plugins"] = json.dumps(plugins)
     save_tensors(path, weights, header)
-
-# %% ../../nbs/models/05_embed.ipynb #aa37b823
-def portable(cfg: ModelConfig) -> ModelConfig:
-    "Settings whose weights have lost their folder, for files that leave the house."
-    name, colon, file = cfg.weights.rpartition(":")
-    return replace(cfg, weights=f"{name}{colon}{Path(file).name}")
 
 # %% ../../nbs/models/05_embed.ipynb #f24c031b
 MOST_HEADER = 1 << 20  # characters of a model's settings
