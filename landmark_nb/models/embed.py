@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_HEADER', 'ModelConfig', 'ShortConfig', 'batch_norms', 'FrozenStages', 'Backbone', 'make_neck', 'Shorter',
            'check_token', 'sized', 'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published',
-           'rest_of', 'take_rest', 'Positioned', 'OnHub', 'Embedder', 'fingerprint', 'shortened', 'portable',
-           'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes', 'whole_patches',
-           'read_model', 'new_name', 'load_model', 'size_of_training']
+           'rest_of', 'take_rest', 'Positioned', 'OnHub', 'Embedder', 'fingerprint', 'check_long', 'shortened',
+           'portable', 'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes',
+           'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import copy
@@ -511,15 +511,20 @@ def fingerprint(model: nn.Module) -> str:
     return h.hexdigest()[:16]
 
 # %% ../../nbs/models/05_embed.ipynb #ff1e04e6
+def check_long(model: Embedder):
+    "Raise `ValueError` for a model that was shortened before."
+    if isinstance(model.cfg, ShortConfig):
+        text = f"was shortened to {model.dim} numbers already; shorten the model that it was made from"
+        raise ValueError(f"the model {text}")
+
+
 def shortened(
     model: Embedder,
     mean: Tensor,  # [dim] of descriptors
     directions: Tensor,  # [fewer, dim]
 ) -> Embedder:  # a copy
     "A model with fewer numbers. Raises `ValueError` for one that was shortened before, or more numbers."
-    if isinstance(model.cfg, ShortConfig):
-        text = f"was shortened to {model.dim} numbers already; shorten the model that it was made from"
-        raise ValueError(f"the model {text}")
+    check_long(model)
     shorter = Shorter(model.dim, len(directions))
     shorter.load_state_dict(dict(mean=mean, directions=directions))
     short = copy.deepcopy(model)
