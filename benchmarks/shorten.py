@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from common import save
 
+from landmark_nb.core import rng
 from landmark_nb.experiments import home  # which registers the recipes
 from landmark_nb.export import SAMPLE, model_of, shorten, some_of
 from landmark_nb.log import config_of
@@ -24,6 +25,7 @@ from landmark_nb.search.significance import mean_interval, paired_test
 
 DIMS = (512, 256, 128, 64, 32)
 POWERS = (0.0, 0.25, 0.5)
+FEWER = (200, 500, 1000, 2000)  # photographs that 128 numbers are learned from, beside all of them
 
 
 def hits(model, described: tuple, positives: list) -> np.ndarray:  # bool [q]
@@ -51,6 +53,9 @@ def measure(model, photographs, place_set, size: int, store: str) -> dict:
         for power in POWERS if dim < model.dim else ():
             short = shorten(model, np.array(learned), dim, power)
             rows[f"{dim}, power {power}"] = row(hits(short, described, place_set.positives), whole)
+    for n in FEWER:
+        short = shorten(model, learned[rng(0, n).permutation(len(learned))[:n]], 128)
+        rows[f"128, from {n}"] = row(hits(short, described, place_set.positives), whole)
     return rows
 
 

@@ -237,7 +237,9 @@ class ShortenConfig(Config):
     "Learn PCA from photographs, and write a model whose descriptors have fewer numbers."
 
     dim: int = knob(128, "numbers that are left", 1)
-    power: float = knob(0.0, "each direction is divided by its variance to this power; 0.5 whitens", 0, 1)
+    power: float = knob(
+        0.25, "a direction is divided by its variance to this power; 0: not, 0.5: whitened", 0, 1
+    )
     size: int = knob(0, "pixels of a square image; 0: as the model was trained, or its trunk is made", 0)
     sample: int = knob(5000, "photographs that it is learned from, at most", 2)
     plugins: str = knob("", "importable modules of your own, separated by commas")

@@ -26,12 +26,13 @@ LAYERS = {
     "runs": "core config log processes data search train viz",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
+    "export": "core data log models runs search",
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
     "decide": "core log models search train viz experiments compare",
     "table": "core config data log models search challenge recipes experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
-    "__main__": "config log processes data models search train runs recipes experiments",
+    "__main__": "config log processes data models search train runs recipes export experiments",
 }
 # The same within data, a row a layer: what names and folders say, what is right, groups, batches, layouts of
 # folders, and what is read by them.

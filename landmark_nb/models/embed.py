@@ -7,7 +7,7 @@ __all__ = ['MOST_HEADER', 'ModelConfig', 'ShortConfig', 'batch_norms', 'FrozenSt
            'check_token', 'sized', 'orthonormal_rows', 'principal_directions', 'start_projection', 'with_published',
            'rest_of', 'take_rest', 'Positioned', 'OnHub', 'Embedder', 'fingerprint', 'check_long', 'shortened',
            'portable', 'plugins_of', 'save_model', 'read_header', 'settings_of', 'shapes_of', 'check_shapes',
-           'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training']
+           'whole_patches', 'read_model', 'new_name', 'load_model', 'size_of_training', 'model_from']
 
 # %% ../../nbs/models/05_embed.ipynb #488a13d0
 import copy
@@ -535,7 +535,7 @@ def shortened(
 # %% ../../nbs/models/05_embed.ipynb #aa37b823
 def portable(cfg: ModelConfig) -> ModelConfig:
     "Settings whose weights have lost their folder, for files that leave the house."
-    name, colon, file = cfg.weights.rpartition(":")
+    name, colon, file = cfg.weights.partition(":") if is_published(cfg.weights) else ("", "", cfg.weights)
     return replace(cfg, weights=f"{name}{colon}{Path(file).name}")
 
 # %% ../../nbs/models/05_embed.ipynb #432edeb3
@@ -687,3 +687,23 @@ def size_of_training(path) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise ValueError(f"{path}: image_size is {text[:20]!r}; must be a number of pixels")
     return int(text)
+
+# %% ../../nbs/models/05_embed.ipynb #2cadc526
+def model_from(
+    weights: str,  # FILE.safetensors, its address, NAME:FILE of a published model, a folder, or OWNER/NAME
+) -> Embedder:
+    """A model by whatever names it; a folder or OWNER/NAME as `Embedder.from_pretrained` takes them.
+
+    Raises `ValueError` for a file of another kind, and as what it calls does.
+    """
+    path = Path(weights).expanduser()
+    if "://" in weights:
+        from landmark_nb.models.hub import fetch_file
+
+        return load_model(fetch_file(weights))
+    if is_published(weights) or path.suffix == ".safetensors":
+        return load_model(weights if is_published(weights) else path)
+    if path.is_file():
+        advice = "must end in .safetensors; what others published is named NAME:FILE"
+        raise ValueError(f"{weights}: {advice}")
+    return Embedder.from_pretrained(weights)
