@@ -147,7 +147,7 @@ def check_short_target(file: Path):
     if "pca" not in settings:
         raise ValueError(f"{file}: is a model that was not shortened; {advice}")
 
-
+# %% ../nbs/05_export.ipynb #39cc31c2
 def shorten_file(
     name: str,  # as in `model_of`
     photographs,  # a folder
@@ -175,7 +175,7 @@ def pictures_of(
         found.append(images[torch.from_numpy(whole)].float() / 255)
     return torch.cat(found)
 
-
+# %% ../nbs/05_export.ipynb #76e1bb4e
 def export_file(
     name: str,  # as in `model_of`
     file,  # .onnx

@@ -79,14 +79,14 @@ def place_words(
         return f"{a.lat:.6f}, {a.lon:.6f}"
     return f"east {a.east:.1f} m, north {a.north:.1f} m" if a.east is not None else ""
 
-
+# %% ../../nbs/locate/04_answer.ipynb #ee3ac4be
 def sure_words(a: Answer) -> str:
     "How sure an answer is, in words."
     if a.confidence is None:
         return "how sure is not known"
     return f"{100 * a.confidence:.0f} % sure"
 
-
+# %% ../../nbs/locate/04_answer.ipynb #a14d6b11
 def said_words(a: Answer) -> str:
     "What is answered: the label, the place, and how far it may be off."
     place = place_words(a)
@@ -94,7 +94,7 @@ def said_words(a: Answer) -> str:
     said = " · ".join(x for x in (a.label, f"{place}{radius}" if place else "") if x)
     return said or "the nearest photographs"
 
-
+# %% ../../nbs/locate/04_answer.ipynb #1d01cd2e
 PERHAPS = 1 / 3  # confidence from which on an answer that is not sure enough is told all the same
 
 
@@ -149,12 +149,12 @@ def as_row(a: Answer) -> dict:
     }
     return {name: getattr(a, name) for name in FLAT} | best
 
-
+# %% ../../nbs/locate/04_answer.ipynb #73829388
 def feature(lat: float, lon: float, properties: dict) -> dict:
     "A point of GeoJSON."
     return dict(type="Feature", geometry=dict(type="Point", coordinates=[lon, lat]), properties=properties)
 
-
+# %% ../../nbs/locate/04_answer.ipynb #8a0e97c7
 def as_features(a: Answer) -> list[dict]:
     "An answer's points for GeoJSON; none where it has no degrees."
     said = a.to_dict()
@@ -178,7 +178,7 @@ def ground(
     scale = np.array([math.cos(math.radians(a.lat)), 1]) * 111_195 if a.lat is not None else np.ones(2)
     return np.zeros(2), (spots - middle) * scale
 
-
+# %% ../../nbs/locate/04_answer.ipynb #e6d58dff
 def round_length(
     most: float,  # metres
 ) -> float:
@@ -197,7 +197,7 @@ def tag(kind: str, content: str = "", **attributes) -> str:  # SVG
     words = "".join(f' {k.replace("_", "-")}="{html.escape(str(v))}"' for k, v in rounded.items())
     return f"<{kind}{words}>{content}</{kind}>"
 
-
+# %% ../../nbs/locate/04_answer.ipynb #de1bfffd
 def dot(x: float, y: float, color: str, title: str, heading: float | None) -> str:  # SVG
     "A match on the map, with a line in the direction that it looks."
     line = ""
@@ -208,7 +208,7 @@ def dot(x: float, y: float, color: str, title: str, heading: float | None) -> st
     spot = tag("circle", cx=x, cy=y, r=5, fill=color, stroke="#fff")
     return tag("g", tag("title", html.escape(title)) + line + spot)
 
-
+# %% ../../nbs/locate/04_answer.ipynb #83afcf43
 def scale_bar(pixels: float) -> str:  # pixels a metre -> SVG
     "How long some metres are."
     length = round_length(SIDE / 3 / pixels)
@@ -216,7 +216,7 @@ def scale_bar(pixels: float) -> str:  # pixels a metre -> SVG
     line = tag("line", x1=12, y1=SIDE - 12, x2=12 + length * pixels, y2=SIDE - 12, stroke=INK, stroke_width=2)
     return line + tag("text", words, x=12, y=SIDE - 18, font_size=11, fill=INK)
 
-
+# %% ../../nbs/locate/04_answer.ipynb #bedfb4d1
 def cross(ring: float) -> str:  # pixels -> SVG
     "The estimate, and how far it may be off."
     middle = SIDE / 2
@@ -229,7 +229,7 @@ def map_reach(a: Answer, spots: list[np.ndarray]) -> float:  # metres
     "How far the map shows to each side: all matches that have a place, and the ring."
     return max([10.0, 1.3 * (a.error_m or 0), *(1.15 * float(np.abs(spot).max()) for spot in spots)])
 
-
+# %% ../../nbs/locate/04_answer.ipynb #aed526f0
 def draw_map(a: Answer) -> str:  # SVG; nothing where the answer has no place
     "A map of an answer, north up."
     if a.lat is None and a.east is None:
@@ -272,7 +272,7 @@ def match_card(m: Match) -> str:
     name = m.id.rsplit("/", 1)[-1]
     return card(thumbnail(m.path or m.id, 160), f"{m.score:.2f} {name}", kind, match_words(m), lines=lines)
 
-
+# %% ../../nbs/locate/04_answer.ipynb #f955f6bc
 def as_html(a: Answer, most: int = 8) -> str:
     "An answer as a picture: the photograph, its matches, the map."
     kinds = {True: ("yes", "found"), False: ("no", "not sure enough")}

@@ -54,7 +54,7 @@ class Facts:
     day: np.ndarray  # int64 [n], -1 where unknown
     digest: np.ndarray  # int64 [n] of the content
 
-
+# %% ../../nbs/locate/06_calibrate.ipynb #27ac831b
 class Numbers(dict):
     "Texts by number, in the order in which they were seen."
 
@@ -65,7 +65,7 @@ class Numbers(dict):
         "The number of each text."
         return np.array([-1 if text is None else self[text] for text in texts], np.int64)
 
-
+# %% ../../nbs/locate/06_calibrate.ipynb #ffe4a82a
 @dataclass(frozen=True)
 class Reader:
     "Turns rows of a table into `Facts`."
@@ -222,7 +222,7 @@ def answers_of(
             out.append(padded(agree_on_place(at[some], scores[some], radius), len(scores)))
     return out
 
-
+# %% ../../nbs/locate/06_calibrate.ipynb #9f412707
 def padded(agreement: Agreement | None, k: int) -> Agreement | None:
     "The same with as many members as there are columns."
     if agreement is None:
@@ -260,7 +260,7 @@ def thinned(
     picked = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))
     return tuple(tuple(row) for row in rows[picked].tolist())
 
-
+# %% ../../nbs/locate/06_calibrate.ipynb #7dc36809
 def error_curve(
     confidence: np.ndarray,  # float [n] of answers to questions that have an answer
     off: np.ndarray,  # float [n] metres, nan where there is no place
@@ -325,7 +325,7 @@ def sample_questions(
     rows = rows.filter(known).sort("id")
     return rows[np.sort(rng(seed, 22).permutation(len(rows))[:most])]
 
-
+# %% ../../nbs/locate/06_calibrate.ipynb #7fb0735e
 def hardest(found: dict[str, Nearest]) -> str:
     "The hardest condition that leaves at least half of the questions an answer; else the mildest."
     shares = {name: found[name].answerable.mean() for name in ("day", "spot")}

@@ -31,7 +31,7 @@ class Agreement:
     best: float  # highest score of a member
     lead: float  # by how much it is ahead of the best of the others; of the last match where all are members
 
-
+# %% ../../nbs/locate/02_estimate.ipynb #18125ddd
 def group_of(
     members: np.ndarray,  # bool [k], some of them
     scores: np.ndarray,  # float [k], best first
@@ -55,7 +55,7 @@ def strongest_group(
     members = together[np.argmax(together @ match_weights(scores, temperature))]
     return group_of(members, scores, temperature)
 
-
+# %% ../../nbs/locate/02_estimate.ipynb #318f9249
 def agree_on_place(
     at: np.ndarray,  # float64 [k, 3] metres, nan where unknown
     scores: np.ndarray,  # float [k], best first

@@ -115,7 +115,7 @@ def with_projection(
         start_projection(learned.projection, torch.cat(features), whiten=True)
     return learned
 
-
+# %% ../../nbs/locate/07_index.ipynb #dc120e66
 def model_for(name: str, size: int, source: Source, device: str, say) -> tuple[Embedder, int]:
     "The model of a new index."
     model, size = named_model(name, size)
@@ -146,12 +146,12 @@ class About:
     unsure: str = ""  # why there is no calibration
     format: int = FORMAT
 
-
+# %% ../../nbs/locate/07_index.ipynb #5e7c2263
 def write_about(folder: Path, about: About):
     "Write `index.json`, whole or not at all."
     atomic_write(folder / "index.json", json.dumps(asdict(about), indent=1))
 
-
+# %% ../../nbs/locate/07_index.ipynb #85024229
 def read_about(folder: Path) -> About:
     "Read it. Raises `FileNotFoundError` for no index, `ValueError` for one of another format."
     file = folder / "index.json"
@@ -184,7 +184,7 @@ class Question:
     digest: int = 0  # of its content
     vector: np.ndarray | None = None  # float32 [d], once it is described
 
-
+# %% ../../nbs/locate/07_index.ipynb #7c5a0356
 def question(
     photo,  # a path, bytes, a PIL image, or uint8 [h, w, 3]
     size: int,  # pixels of a square
@@ -197,7 +197,7 @@ def question(
     except (BadImage, FileNotFoundError) as e:
         return Question(named, None, np.full((64, 64, 3), 200, np.uint8), str(e))
 
-
+# %% ../../nbs/locate/07_index.ipynb #190fe47a
 def digest_of_photo(photo) -> int:
     "A hash of a file's content; 0 for what is no file."
     return digest_of(os.fspath(photo)) if isinstance(photo, str | os.PathLike) else 0
@@ -217,7 +217,7 @@ def pixels_of(photo, size: int, name: str) -> tuple[np.ndarray, object]:  # uint
         photo.seek(0)
     return read_image(photo, size), whole
 
-
+# %% ../../nbs/locate/07_index.ipynb #e7c65f52
 def check_side(image: np.ndarray, name: str):
     "Raise `BadImage` for an image that is too small."
     if min(image.shape[:2]) < LEAST_SIDE:
@@ -225,7 +225,7 @@ def check_side(image: np.ndarray, name: str):
         text = f"{width} x {height} pixels show nothing; at least {LEAST_SIDE} a side are needed"
         raise BadImage(f"{name}: {text}")
 
-
+# %% ../../nbs/locate/07_index.ipynb #2e5c051b
 def from_array(image: np.ndarray, size: int, name: str) -> np.ndarray:  # uint8 [s, s, 3]
     "An array as a square. Raises `BadImage` for other shapes and kinds."
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -292,7 +292,7 @@ def check_rules(rules: RecogniseConfig):
                 f"{name}={getattr(rules, name)}: a rule over a head or a test set; must be 0 here"
             )
 
-
+# %% ../../nbs/locate/07_index.ipynb #4b046ac0
 def cosines_to_unlabelled(table: VectorTable, vector: np.ndarray, k: int) -> np.ndarray:  # float32 [k]
     "The k highest cosines to photographs without a label. Raises `ValueError` for fewer than five."
     found = nearest(table, vector, k, NO_LABEL)[0]["score"].to_numpy()
@@ -301,7 +301,7 @@ def cosines_to_unlabelled(table: VectorTable, vector: np.ndarray, k: int) -> np.
         raise ValueError(f"{text}; the index has {len(found)}, at least 5 are needed")
     return found
 
-
+# %% ../../nbs/locate/07_index.ipynb #ab8ae542
 def agree_by_rules(
     table: VectorTable,
     vector: np.ndarray,  # float32 [d] of the question
@@ -369,7 +369,7 @@ def measured(table: VectorTable, about: About, most: int, say) -> About:
         say(f"how sure an answer is cannot be told: {unsure}")
     return replace(about, unsure=unsure)
 
-
+# %% ../../nbs/locate/07_index.ipynb #19939d00
 def calibration_words(c: Calibration) -> str:
     "What a collection told of itself, in a line."
     asked = dict(others="as they are", spot="as from another spot", day="as of another day").get(
@@ -436,7 +436,7 @@ def match_of(row: dict, path: str, off: float, agrees: bool) -> Match:
         **{n: row[n] for n in names}, metres=off if np.isfinite(off) else None, agrees=agrees, path=path
     )
 
-
+# %% ../../nbs/locate/07_index.ipynb #1ec05a4b
 def said_place(middle: np.ndarray, as_degrees: bool) -> dict:
     "A point in space as fields of an `Answer`."
     if not as_degrees:
@@ -444,7 +444,7 @@ def said_place(middle: np.ndarray, as_degrees: bool) -> dict:
     lat, lon = degrees(middle[None])
     return dict(lat=float(lat[0]), lon=float(lon[0]))
 
-
+# %% ../../nbs/locate/07_index.ipynb #c8818dc6
 def sure_of(calibration: Calibration | None, agreement: Agreement | None) -> float | None:
     "The chance that what matches agree on is right; None where nothing was measured."
     if calibration is None:
@@ -477,7 +477,7 @@ class Heard:
     placed: Agreement | None  # on a place
     named: Agreement | None  # on a label
 
-
+# %% ../../nbs/locate/07_index.ipynb #3a199434
 def hear(index, asked: Question, where: str, rules: RecogniseConfig, verify: int) -> Heard | None:
     "Ask the table; None where no photograph passes the filter."
     rows, numbers = distinct_nearest(index.table, asked.vector, NEIGHBOURS, where)
@@ -491,7 +491,7 @@ def hear(index, asked: Question, where: str, rules: RecogniseConfig, verify: int
     named = agree_by_rules(index.table, asked.vector, numbers, labels, weights.astype(np.float32), rules)
     return Heard(rows, at, by_scores(placed, rows), by_scores(named, rows))
 
-
+# %% ../../nbs/locate/07_index.ipynb #c21a5eba
 def by_scores(agreement: Agreement | None, rows: pl.DataFrame) -> Agreement | None:
     "The same group, with what its scores alone say of it: how sure an answer is was measured by these."
     return None if agreement is None else group_of(agreement.members, rows["score"].to_numpy())
@@ -504,7 +504,7 @@ def about_place(index, heard: Heard) -> tuple[dict, np.ndarray]:  # fields of an
     middle, _ = mean_place(heard.at, heard.rows["weight"].to_numpy(), heard.placed.members)
     return said_place(middle, index.as_degrees), middle
 
-
+# %% ../../nbs/locate/07_index.ipynb #2ceb21cd
 def about_sureness(about: About, heard: Heard, precision: float) -> dict:  # fields of an `Answer`
     "How sure that is: of the place where the collection has places, else of the label."
     calibration = about.by_place or about.by_label
@@ -567,7 +567,7 @@ class PlaceQuestions(OpenIndex):
             vectors = iter(self.describe(images) if images else ())
             yield from (q if q.image is None else replace(q, vector=next(vectors)) for q in asked)
 
-
+# %% ../../nbs/locate/07_index.ipynb #5f2f0348
 def chunks(items: Iterable, size: int) -> Iterator[list]:
     "Some at a time."
     held = []
@@ -677,7 +677,7 @@ def check_new(folder: Path):
         text = f"holds {others[0]!r} and is no index; choose a folder that is new or empty"
         raise ValueError(f"{printable(folder)}: {text}")
 
-
+# %% ../../nbs/locate/07_index.ipynb #e18dc3da
 def begin(
     folder: Path,
     source: Source,
@@ -713,7 +713,7 @@ def same_model(index, model: str, size: int):
             f"{printable(index.folder)}: {text}; leave model and size out, or build another index"
         )
 
-
+# %% ../../nbs/locate/07_index.ipynb #e8914dc9
 def prefix_for(path: str, sources: tuple[Source, ...]) -> str:
     "What stands before the ids of a further folder: its name, with a number where that is taken."
     base = os.path.basename(os.path.abspath(path)).replace(":", "_").replace("/", "_") or "folder"
@@ -726,7 +726,7 @@ def positions_path(positions: str) -> str:
     "A csv by its whole path, so that the index finds it from everywhere."
     return os.path.abspath(positions) if os.path.isfile(positions) else positions
 
-
+# %% ../../nbs/locate/07_index.ipynb #5c057c1d
 class UpdatedIndex(PlaceAnswers):
     "An index that is brought into agreement with its folders."
 
@@ -760,7 +760,7 @@ def matching(ids: pl.Series, name: str) -> list[str]:
     own = ids.filter((ids == name) | ids.str.starts_with(name.rstrip("/") + "/"))
     return own.sort().to_list()
 
-
+# %% ../../nbs/locate/07_index.ipynb #e8580cb8
 def with_folder(about: About, path: str, positions: str, labels: str) -> About:
     "With one more folder; one that is there, or a part of it, has back what was removed of it."
     inside = [s for s in about.sources if path == s.path or path.startswith(s.path + os.sep)]
@@ -822,7 +822,7 @@ def own_questions(
     digests = pl.Series("digest", [asked[i].digest for i in good], pl.Int64)
     return where[good].with_columns(digests).select(KNOWN), np.stack([asked[i].vector for i in good])
 
-
+# %% ../../nbs/locate/07_index.ipynb #52424eaf
 class MeasuredIndex(ChangedIndex):
     "An index that can be asked how sure it is."
 

@@ -184,7 +184,7 @@ def save_to(
     with naming_refusal(folder):
         return HubModel(model, write).save_pretrained(folder, **more)
 
-
+# %% ../../nbs/models/04_hub.ipynb #50185f0c
 def push(
     model,
     write: Callable,  # as `HubModel` takes it

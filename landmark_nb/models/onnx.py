@@ -96,7 +96,7 @@ def quietly() -> Iterator[None]:
         finally:
             logging.disable(before)
 
-
+# %% ../../nbs/models/07_onnx.ipynb #2f7f28f0
 def first_cause(e: BaseException) -> str:
     "The first line of what an error began with."
     while e.__cause__ is not None:
@@ -177,7 +177,7 @@ def patterns(
     layers = [torch.rand(n, 3, side, side, generator=chance) for side in (2, 5, 13, 40)]
     return torch.stack([F.interpolate(x, (size, size), mode="bilinear") for x in layers]).mean(0)
 
-
+# %% ../../nbs/models/07_onnx.ipynb #8ab65f47
 def run_file(
     file,
     images: Tensor,  # as the file takes them
@@ -209,7 +209,7 @@ class Exported:
         text = f"{what}; apart from PyTorch by at most {self.largest:.1g} over {self.images} images"
         return text if self.cosine is None else f"{text}, and int8 from that by a cosine of {self.cosine:.4f}"
 
-
+# %% ../../nbs/models/07_onnx.ipynb #0a6342ba
 def check_same(
     file, found: np.ndarray, want: np.ndarray, tolerance: float
 ) -> float:  # the largest difference
@@ -243,7 +243,7 @@ def quantise(
     onnx.helper.set_model_props(made, {p.key: p.value for p in onnx.load(file).metadata_props})
     onnx.save(made, out)
 
-
+# %% ../../nbs/models/07_onnx.ipynb #271d2f26
 def check_cosine(file, found: np.ndarray, want: np.ndarray, least: float) -> float:  # the least cosine
     "Raise `ValueError` where descriptors in eight bits point elsewhere than those of float32."
     cosine = float((found * want).sum(1).min())
@@ -265,7 +265,7 @@ def check_target(file: Path):
         except ValueError as e:
             raise ValueError(f"{e}; it is not replaced: delete it, or choose another name") from e
 
-
+# %% ../../nbs/models/07_onnx.ipynb #09602c09
 def check_weight(model: nn.Module, most: int = MOST_BYTES):
     "Raise `ValueError` for a model that is too large for one ONNX file."
     need = sum(t.numel() * 4 for t in model.state_dict().values())

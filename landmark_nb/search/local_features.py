@@ -52,7 +52,7 @@ def resized(
     height, width = shape
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
-
+# %% ../../nbs/search/09_local_features.ipynb #9dbe56f3
 def read_in_proportion(
     photo,  # a file as `read_image` takes it; or uint8 [h, w, 3], upright
     longest: int,  # pixels along the longer side

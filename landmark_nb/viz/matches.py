@@ -39,7 +39,7 @@ def svg_image(
     height, width = image.shape[:2]
     return f'<image href="{data_uri(image)}" x="{left}" y="0" width="{width}" height="{height}"/>'
 
-
+# %% ../../nbs/viz/04_matches.ipynb #dbb7c53a
 def svg_line(
     a: np.ndarray,  # float [2] x and y in the drawing, pixels
     b: np.ndarray,  # float [2]

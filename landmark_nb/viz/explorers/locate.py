@@ -162,7 +162,7 @@ def circle(
     turn = np.linspace(0, 2 * np.pi, corners + 1)
     return middle + radius * np.stack([np.sin(turn), np.cos(turn)], 1)
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #5c34fd20
 def looks(
     spots: np.ndarray,  # float64 [n, 2]
     headings: list,  # degrees clockwise from north; None where unknown
@@ -233,13 +233,13 @@ def xy(
     "Places as a trace takes them."
     return dict(x=spots[:, 0], y=spots[:, 1]) | more
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #5ec99463
 def match_text(m) -> str:
     "What a match on the map says: its name, score and label; no markup."
     parts = [m.id.rsplit("/", 1)[-1], f"{m.score:.3f}", m.label or ""]
     return escaped(" · ".join(part for part in parts if part))
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #69bea46f
 def answer_layers(
     answer,
     plane: Plane,
@@ -270,7 +270,7 @@ def verdict_of(
         answer.known, ("open", "cannot be told")
     )
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #942cfad1
 def verdict_html(answer) -> str:
     "The verdict in words; escaped."
     kind, text = verdict_of(answer)
@@ -308,7 +308,7 @@ def measured_by(index):  # a calibration of the index, or None
     "What was measured of the collection's answers: of its places if it has any, else of its labels."
     return index.about.by_place or index.about.by_label
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #c2b682b7
 def as_sure(
     calibration,
     confidence: float,
@@ -395,7 +395,7 @@ def shrunk(
     small.thumbnail((size, size))
     return np.asarray(small)
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #f345d15a
 @lru_cache(maxsize=1000)
 def match_uri(path: str, size: int) -> str:
     "A photograph of the collection as a data URI."
@@ -409,14 +409,14 @@ def picked(
     "What a `Pick` can choose."
     return f'<div role="button" tabindex="0" data-pick="{int(number)}">{content}</div>'
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #f1c8e684
 def match_lines(m) -> list[str]:
     "What is said of a match below its name."
     far = f"{m.metres:.0f} m away" if m.metres is not None else ""
     points = f"{m.inliers} points match" if m.inliers is not None else ""
     return [line for line in (m.label, far, points, m.date) if line]
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #ec591520
 def match_cards(answer) -> str:  # HTML
     "The matches as cards, best first; those that say what is answered are green."
     cards = []
@@ -438,7 +438,7 @@ def large(
     look = f'<img src="{html.escape(source)}" alt="{text}"><figcaption>{text}</figcaption>'
     return f'<figure class="lm-large lm-{kind}">{look}</figure>'
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #8ad6760f
 def pair_html(
     answer,
     question: str,  # a data URI of the photograph that is asked about
@@ -490,7 +490,7 @@ def mega(size: float) -> str:  # bytes
     "A size in words."
     return f"{size / 1e6:.1f} MB"
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #d8fb792c
 class Pieces:
     "A file that arrives in pieces."
 
@@ -685,7 +685,7 @@ def by_name(
         return dict(photographs)
     return {printable(path).rsplit("/", 1)[-1]: path for path in photographs or ()}
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #04e7eb0f
 def example_cards(
     photographs: dict,  # of `by_name`
 ) -> str:  # HTML
@@ -704,7 +704,7 @@ class Asked:
     small: str  # data URIs of the photograph
     large: str
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #38e18096
 def asked_cards(
     asked: list[Asked],
 ) -> str:  # HTML
@@ -870,12 +870,12 @@ def room(
     "A column among others."
     return box(*parts, flex=f"{share} 1 {least}px", min_width="0")
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #ae1a6568
 def titled(text: str, part: W.Widget) -> list:
     "A part below its name."
     return [W.HTML(f'<b class="lm-wordy">{html.escape(text)}</b>'), part]
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #35378c93
 def row(*parts: W.Widget) -> W.Box:
     "Columns side by side, as far as there is room."
     return box(*parts, row=True, grid_gap="6px 16px")
@@ -972,7 +972,7 @@ def area_words(
         return "A place is marked; choose under 'within' how far from it to look."
     return ""
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #1570daa3
 def area_ring(
     plane: Plane,
     centre: tuple | None,
