@@ -43,11 +43,8 @@ def check_config(file: Path) -> dict:
     config = read_json(file)
     library = config.get("library_name")
     if library != LIBRARY:
-        of = (
-            f"a run's (its model is {file.parent / 'best.safetensors'})"
-            if "recipe" in config
-            else "another's"
-        )
+        run = file.parent / "best.safetensors"
+        of = f"a run's (its model is {run})" if run.exists() else "another's"
         raise ValueError(f"{file}: is {of}: its library_name is {library!r}, where {LIBRARY!r} is needed")
     return check_fields(file, config, dict(model=dict))
 
