@@ -55,7 +55,7 @@ def model_of(
         raise FileNotFoundError(f"{name}: no such file or folder")
     return Embedder(ModelConfig(name, weights, 0, 0))
 
-# %% ../nbs/05_export.ipynb #9f67e80b
+# %% ../nbs/05_export.ipynb #b8dfd0b4
 SAMPLE = 5000  # photographs that PCA learns from, at most
 
 
@@ -72,7 +72,7 @@ def check_dim(
         )
     if photographs <= dim:
         text = f"PCA learns from more photographs than numbers, and {where} has {photographs}"
-        raise ValueError(f"parameter dim={dim}: {text}; lower dim, or bring more (some {4 * dim})")
+        raise ValueError(f"parameter dim={dim}: {text}; lower dim, or bring more (twice as many are enough)")
 
 # %% ../nbs/05_export.ipynb #14a87c5c
 def some_of(

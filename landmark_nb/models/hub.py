@@ -34,7 +34,7 @@ def said_in(
     about = {name: parse_json(where, header[name]) for name in sorted(header)}
     return dict(library_name=LIBRARY) | about
 
-# %% ../../nbs/models/04_hub.ipynb #daaeac14
+# %% ../../nbs/models/04_hub.ipynb #d4d43beb
 def check_config(file: Path) -> dict:
     "What a `config.json` says. Raises `ValueError` for one of another kind."
     if not file.exists():
@@ -43,11 +43,8 @@ def check_config(file: Path) -> dict:
     config = read_json(file)
     library = config.get("library_name")
     if library != LIBRARY:
-        of = (
-            f"a run's (its model is {file.parent / 'best.safetensors'})"
-            if "recipe" in config
-            else "another's"
-        )
+        best = file.parent / "best.safetensors"
+        of = f"a run's (its model is {best})" if best.exists() else "another's"
         raise ValueError(f"{file}: is {of}: its library_name is {library!r}, where {LIBRARY!r} is needed")
     return check_fields(file, config, dict(model=dict))
 

@@ -104,7 +104,7 @@ def first_cause(e: BaseException) -> str:
     lines = [line for line in str(e).splitlines() if line.strip()] or [""]
     return f"{type(e).__name__}: {lines[0].strip()[:200]}"
 
-# %% ../../nbs/models/07_onnx.ipynb #cfd36a1a
+# %% ../../nbs/models/07_onnx.ipynb #fa2e796a
 @torch.no_grad()
 def traced(
     model: FromPixels,
@@ -112,7 +112,7 @@ def traced(
 ):  # torch's ONNXProgram
     "A model as a graph. Raises `ValueError` for one that cannot be written as ONNX, with the reason."
     model(images)  # what it does not take, it says by itself
-    names, shapes = dict(input_names=[INPUT], output_names=[OUTPUT]), {INPUT: {0: torch.export.Dim("batch")}}
+    names, shapes = dict(input_names=[INPUT], output_names=[OUTPUT]), {INPUT: {0: "batch"}}
     try:
         with quietly():
             return torch.onnx.export(model, (images,), dynamic_shapes=shapes, verbose=False, **names)
@@ -166,7 +166,7 @@ def onnx_facts(
     settings_of(file, *read_header(file, found))
     return found
 
-# %% ../../nbs/models/07_onnx.ipynb #7a969776
+# %% ../../nbs/models/07_onnx.ipynb #81389556
 def patterns(
     n: int,
     size: int,  # pixels of a side
@@ -183,13 +183,16 @@ def run_file(
     images: Tensor,  # as the file takes them
     sizes: tuple[int, ...] = (1, 2),  # of the first batches; the last one has the others
 ) -> np.ndarray:  # float32 [b, dim]
-    "Descriptors by onnxruntime, in several batches."
+    "Descriptors by onnxruntime, in several batches. Raises `ValueError` for a file that does not take them."
     _, onnxruntime = onnx_packages()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     batches = [x.numpy() for x in images.tensor_split(np.cumsum(sizes).tolist()) if len(x)]
-    return np.concatenate([session.run([OUTPUT], {INPUT: x})[0] for x in batches])
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run([OUTPUT], {INPUT: x})[0] for x in batches])
+    except Exception as e:  # onnxruntime's own kinds
+        raise ValueError(f"{file}: onnxruntime does not run it ({first_cause(e)})") from e
 
 # %% ../../nbs/models/07_onnx.ipynb #d21b73d7
 @dataclass(frozen=True)
