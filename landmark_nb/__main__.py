@@ -245,7 +245,7 @@ class ShortenConfig(Config):
     sample: int = knob(5000, "photographs that it is learned from, at most", 2)
     plugins: str = knob("", "importable modules of your own, separated by commas")
 
-
+# %% ../nbs/07_main.ipynb #86a725c9
 def make_short(model: str, folder: str, file: str, settings: dict):
     "`export.shorten_file`, with a line about what came of it."
     from landmark_nb.export import shorten_file
@@ -271,7 +271,7 @@ class ExportConfig(Config):
     least: float = knob(0.99, "least cosine between descriptors in eight bits and in float32", -1, 1)
     plugins: str = knob("", "importable modules of your own, separated by commas")
 
-
+# %% ../nbs/07_main.ipynb #84e47a8a
 def export(model: str, file: str, settings: dict):
     "`export.export_file`, with a line about what came of it."
     from dataclasses import asdict

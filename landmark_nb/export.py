@@ -55,10 +55,10 @@ def model_of(
         raise FileNotFoundError(f"{name}: no such file or folder")
     return Embedder(ModelConfig(name, weights, 0, 0))
 
-# %% ../nbs/05_export.ipynb #9f67e80b
+# %% ../nbs/05_export.ipynb #ab9f7d6a
 SAMPLE = 5000  # photographs that PCA learns from, at most
 
-
+# %% ../nbs/05_export.ipynb #4e9f25c7
 def check_dim(
     dim: int,
     have: int,  # numbers of the model's descriptors
@@ -72,7 +72,7 @@ def check_dim(
         )
     if photographs <= dim:
         text = f"PCA learns from more photographs than numbers, and {where} has {photographs}"
-        raise ValueError(f"parameter dim={dim}: {text}; lower dim, or bring more (some {4 * dim})")
+        raise ValueError(f"parameter dim={dim}: {text}; lower dim, or bring more (twice as many are enough)")
 
 # %% ../nbs/05_export.ipynb #14a87c5c
 def some_of(
@@ -131,7 +131,7 @@ def shorten(
     found = learn_whitening(x, dim, power, sample=len(x))
     return shortened(model, torch.from_numpy(found.mean), torch.from_numpy(found.matrix.T.copy()))
 
-# %% ../nbs/05_export.ipynb #6b40467e
+# %% ../nbs/05_export.ipynb #1b276c4d
 def check_short_target(file: Path):
     "Raise `ValueError` for a name that is no model's file, or a file that must not be replaced."
     if file.suffix != ".safetensors":
@@ -147,7 +147,7 @@ def check_short_target(file: Path):
     if "pca" not in settings:
         raise ValueError(f"{file}: is a model that was not shortened; {advice}")
 
-# %% ../nbs/05_export.ipynb #39cc31c2
+# %% ../nbs/05_export.ipynb #c6b10df1
 def shorten_file(
     name: str,  # as in `model_of`
     photographs,  # a folder
@@ -162,7 +162,7 @@ def shorten_file(
     save_model(short, file)
     return short
 
-# %% ../nbs/05_export.ipynb #f1f19db8
+# %% ../nbs/05_export.ipynb #ecea1cc4
 def pictures_of(
     photographs,  # a folder, or a Manifest
     size: int,  # pixels of a side
@@ -175,7 +175,7 @@ def pictures_of(
         found.append(images[torch.from_numpy(whole)].float() / 255)
     return torch.cat(found)
 
-# %% ../nbs/05_export.ipynb #76e1bb4e
+# %% ../nbs/05_export.ipynb #79769644
 def export_file(
     name: str,  # as in `model_of`
     file,  # .onnx

@@ -20,10 +20,10 @@ from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_do
 
 from ..core import atomic_write, check_fields, naming_refusal, open_tensors, parse_json, read_json
 
-# %% ../../nbs/models/04_hub.ipynb #04894f08
+# %% ../../nbs/models/04_hub.ipynb #61d32501
 LIBRARY, CONFIG, WEIGHTS, CARD = "landmark_nb", "config.json", "model.safetensors", "README.md"
 
-
+# %% ../../nbs/models/04_hub.ipynb #510fca7d
 def said_in(
     file,  # of a model
 ) -> dict:
@@ -34,7 +34,7 @@ def said_in(
     about = {name: parse_json(where, header[name]) for name in sorted(header)}
     return dict(library_name=LIBRARY) | about
 
-# %% ../../nbs/models/04_hub.ipynb #daaeac14
+# %% ../../nbs/models/04_hub.ipynb #d4d43beb
 def check_config(file: Path) -> dict:
     "What a `config.json` says. Raises `ValueError` for one of another kind."
     if not file.exists():
@@ -43,8 +43,8 @@ def check_config(file: Path) -> dict:
     config = read_json(file)
     library = config.get("library_name")
     if library != LIBRARY:
-        run = file.parent / "best.safetensors"
-        of = f"a run's (its model is {run})" if run.exists() else "another's"
+        best = file.parent / "best.safetensors"
+        of = f"a run's (its model is {best})" if best.exists() else "another's"
         raise ValueError(f"{file}: is {of}: its library_name is {library!r}, where {LIBRARY!r} is needed")
     return check_fields(file, config, dict(model=dict))
 
@@ -77,7 +77,7 @@ def check_free(folder: Path):
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; a folder is needed")
 
-# %% ../../nbs/models/04_hub.ipynb #5426dda3
+# %% ../../nbs/models/04_hub.ipynb #c6384ed8
 MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$])")
 
 
@@ -85,7 +85,7 @@ def as_text(value) -> str:
     "A value as Markdown that shows it as it is."
     return MARKS.sub(r"\\\1", html.escape(" ".join(str(value).split())))
 
-
+# %% ../../nbs/models/04_hub.ipynb #a347b767
 def table(rows: Sequence[Sequence]) -> str:
     "Rows as a Markdown table, the header first."
     lines = [[as_text(value) for value in row] for row in rows]
@@ -168,7 +168,7 @@ class HubModel(ModelHubMixin, library_name=LIBRARY):
         data = ModelCardData(**about, license=license or None)
         return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card_text(self.about, self.model.dim, **more)}")
 
-# %% ../../nbs/models/04_hub.ipynb #65929be6
+# %% ../../nbs/models/04_hub.ipynb #d6d9950d
 def save_to(
     folder,  # new, or one that was written here
     model,
@@ -181,7 +181,7 @@ def save_to(
     with naming_refusal(folder):
         return HubModel(model, write).save_pretrained(folder, **more)
 
-# %% ../../nbs/models/04_hub.ipynb #50185f0c
+# %% ../../nbs/models/04_hub.ipynb #02253cad
 def push(
     model,
     write: Callable,  # as `HubModel` takes it

@@ -55,11 +55,11 @@ def model_for(
             module.fused_attn = False
     return model, size
 
-# %% ../../nbs/models/07_onnx.ipynb #ad1b71b0
+# %% ../../nbs/models/07_onnx.ipynb #65cfad4c
 PIXELS = ("float32", "uint8")  # of the images that a file takes
 INPUT, OUTPUT = "images", "descriptors"  # names in the file
 
-
+# %% ../../nbs/models/07_onnx.ipynb #47d2b73c
 class FromPixels(nn.Module):
     "A model that takes images as a file is to take them."
 
@@ -83,7 +83,7 @@ class FromPixels(nn.Module):
         "Images as the file takes them."
         return (images * 255).round().to(torch.uint8) if self.scale == 255 else images
 
-# %% ../../nbs/models/07_onnx.ipynb #91703d40
+# %% ../../nbs/models/07_onnx.ipynb #df96190c
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     "Without what exporters say on their way: warnings, and lines of logs."
@@ -96,7 +96,7 @@ def quietly() -> Iterator[None]:
         finally:
             logging.disable(before)
 
-# %% ../../nbs/models/07_onnx.ipynb #2f7f28f0
+# %% ../../nbs/models/07_onnx.ipynb #5e1c854f
 def first_cause(e: BaseException) -> str:
     "The first line of what an error began with."
     while e.__cause__ is not None:
@@ -104,7 +104,7 @@ def first_cause(e: BaseException) -> str:
     lines = [line for line in str(e).splitlines() if line.strip()] or [""]
     return f"{type(e).__name__}: {lines[0].strip()[:200]}"
 
-# %% ../../nbs/models/07_onnx.ipynb #cfd36a1a
+# %% ../../nbs/models/07_onnx.ipynb #fa2e796a
 @torch.no_grad()
 def traced(
     model: FromPixels,
@@ -112,7 +112,7 @@ def traced(
 ):  # torch's ONNXProgram
     "A model as a graph. Raises `ValueError` for one that cannot be written as ONNX, with the reason."
     model(images)  # what it does not take, it says by itself
-    names, shapes = dict(input_names=[INPUT], output_names=[OUTPUT]), {INPUT: {0: torch.export.Dim("batch")}}
+    names, shapes = dict(input_names=[INPUT], output_names=[OUTPUT]), {INPUT: {0: "batch"}}
     try:
         with quietly():
             return torch.onnx.export(model, (images,), dynamic_shapes=shapes, verbose=False, **names)
@@ -166,7 +166,7 @@ def onnx_facts(
     settings_of(file, *read_header(file, found))
     return found
 
-# %% ../../nbs/models/07_onnx.ipynb #7a969776
+# %% ../../nbs/models/07_onnx.ipynb #76634ddb
 def patterns(
     n: int,
     size: int,  # pixels of a side
@@ -177,21 +177,24 @@ def patterns(
     layers = [torch.rand(n, 3, side, side, generator=chance) for side in (2, 5, 13, 40)]
     return torch.stack([F.interpolate(x, (size, size), mode="bilinear") for x in layers]).mean(0)
 
-# %% ../../nbs/models/07_onnx.ipynb #8ab65f47
+# %% ../../nbs/models/07_onnx.ipynb #1ac1b012
 def run_file(
     file,
     images: Tensor,  # as the file takes them
     sizes: tuple[int, ...] = (1, 2),  # of the first batches; the last one has the others
 ) -> np.ndarray:  # float32 [b, dim]
-    "Descriptors by onnxruntime, in several batches."
+    "Descriptors by onnxruntime, in several batches. Raises `ValueError` for a file that does not take them."
     _, onnxruntime = onnx_packages()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     batches = [x.numpy() for x in images.tensor_split(np.cumsum(sizes).tolist()) if len(x)]
-    return np.concatenate([session.run([OUTPUT], {INPUT: x})[0] for x in batches])
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run([OUTPUT], {INPUT: x})[0] for x in batches])
+    except Exception as e:  # onnxruntime's own kinds
+        raise ValueError(f"{file}: onnxruntime does not run it ({first_cause(e)})") from e
 
-# %% ../../nbs/models/07_onnx.ipynb #d21b73d7
+# %% ../../nbs/models/07_onnx.ipynb #0a777d59
 @dataclass(frozen=True)
 class Exported:
     "A file that was written, and how near it is to its model."
@@ -209,7 +212,7 @@ class Exported:
         text = f"{what}; apart from PyTorch by at most {self.largest:.1g} over {self.images} images"
         return text if self.cosine is None else f"{text}, and int8 from that by a cosine of {self.cosine:.4f}"
 
-# %% ../../nbs/models/07_onnx.ipynb #0a6342ba
+# %% ../../nbs/models/07_onnx.ipynb #3becb9c1
 def check_same(
     file, found: np.ndarray, want: np.ndarray, tolerance: float
 ) -> float:  # the largest difference
@@ -220,7 +223,7 @@ def check_same(
         raise ValueError(f"{file}: {text}; nothing was written")
     return largest
 
-# %% ../../nbs/models/07_onnx.ipynb #9faa72c1
+# %% ../../nbs/models/07_onnx.ipynb #d6eaaafe
 ROUNDED = ("MatMul", "Gemm")  # what is stored in eight bits
 
 
@@ -243,7 +246,7 @@ def quantise(
     onnx.helper.set_model_props(made, {p.key: p.value for p in onnx.load(file).metadata_props})
     onnx.save(made, out)
 
-# %% ../../nbs/models/07_onnx.ipynb #271d2f26
+# %% ../../nbs/models/07_onnx.ipynb #1f6abfb2
 def check_cosine(file, found: np.ndarray, want: np.ndarray, least: float) -> float:  # the least cosine
     "Raise `ValueError` where descriptors in eight bits point elsewhere than those of float32."
     cosine = float((found * want).sum(1).min())
@@ -254,7 +257,7 @@ def check_cosine(file, found: np.ndarray, want: np.ndarray, least: float) -> flo
         raise ValueError(f"{file}: {text}; nothing was written. Leave int8 out")
     return cosine
 
-# %% ../../nbs/models/07_onnx.ipynb #2b137b08
+# %% ../../nbs/models/07_onnx.ipynb #6b7a00b6
 def check_target(file: Path):
     "Raise `ValueError` for a name that is no ONNX file's, or a file that must not be replaced."
     if file.suffix != ".onnx":
@@ -265,7 +268,7 @@ def check_target(file: Path):
         except ValueError as e:
             raise ValueError(f"{e}; it is not replaced: delete it, or choose another name") from e
 
-# %% ../../nbs/models/07_onnx.ipynb #09602c09
+# %% ../../nbs/models/07_onnx.ipynb #4be7b23c
 def check_weight(model: nn.Module, most: int = MOST_BYTES):
     "Raise `ValueError` for a model that is too large for one ONNX file."
     need = sum(t.numel() * 4 for t in model.state_dict().values())
