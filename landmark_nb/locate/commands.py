@@ -35,6 +35,7 @@ class IndexConfig(Config):
     )
     size: int = knob(0, "pixels of a square image; 0: the model's own, 384 for a trunk", 0)
     radius: float = knob(25.0, "metres: what counts as the same place", 0.01)
+    verify: int = knob(0, "first matches of a question that are compared with it point by point", 0, 20)
     dtype: str = knob("float16", "of the stored descriptors", choices=("float16", "float32"))
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
@@ -60,6 +61,7 @@ class CalibrateConfig(Config):
     positions: str = knob("auto", "what tells their places")
     labels: str = knob("keep", "their labels", choices=("keep", "folders", "none"))
     most: int = knob(1000, "photographs that are asked for, at most", 20)
+    verify: int | None = knob(None, "from now on: as in index build; None: as before", 0, 20)
 
 # %% ../../nbs/locate/09_commands.ipynb #c386d4c1
 def tell(text: str):
@@ -70,7 +72,9 @@ def tell(text: str):
 def build(photos: str, to: str, settings: dict):
     "Make an index of a folder, or bring it up to date."
     c = from_flat(IndexConfig(), settings)
-    how = dict(positions=c.positions, labels=c.labels, size=c.size, radius=c.radius, dtype=c.dtype)
+    how = dict(
+        positions=c.positions, labels=c.labels, size=c.size, radius=c.radius, dtype=c.dtype, verify=c.verify
+    )
     index = PlaceIndex.build(photos, to, c.model, **how, batch=c.batch, device=c.device, say=tell)
     print(f"index: {index.folder}, {len(index):,} photographs")
 
@@ -92,7 +96,7 @@ def remove(folder: str, names: list[str]):
 def recalibrate(folder: str, settings: dict):
     "Measure anew how sure an index's answers are."
     c = from_flat(CalibrateConfig(), settings)
-    PlaceIndex.open(folder).calibrate(c.questions or None, c.positions, c.labels, c.most, say=print)
+    PlaceIndex.open(folder).calibrate(c.questions or None, c.positions, c.labels, c.most, c.verify, say=print)
 
 # %% ../../nbs/locate/09_commands.ipynb #354e49bf
 def info(folder: str, as_json: bool = False):
@@ -126,7 +130,9 @@ class LocateConfig(Config):
     every: float = knob(1.0, "seconds between two frames of a video; 0: all", 0)
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
-    verify: int = knob(0, "first matches that are compared with the question point by point", 0, 20)
+    verify: int | None = knob(
+        None, "first matches that are compared with the question point by point; None: as measured", 0, 20
+    )
     vote_k: int = knob(5, "matches that vote for a label", 1, 20)
     vote_a: float = knob(1.0, "exponent of the similarity in that vote", 0, 16)
 
