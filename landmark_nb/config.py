@@ -358,7 +358,7 @@ def checked_at(recipe, name: str, f, path: tuple, value):
 
 
 def with_choices(recipe, settings: dict) -> tuple:  # the recipe, the settings that are left
-    "A recipe with the methods that the settings choose, with those methods' default settings."
+    "A recipe with the methods that the settings choose, and those that these choose, with default settings."
     known, left, changes = flat_fields(recipe), {}, {}
     for given, value in settings.items():
         f, path = known.get(full_name(known, given), (None, None))
@@ -366,7 +366,7 @@ def with_choices(recipe, settings: dict) -> tuple:  # the recipe, the settings t
             changes[path] = value
         else:
             left[given] = value
-    return with_values(recipe, changes), left
+    return with_choices(with_values(recipe, changes), left) if changes else (recipe, left)
 
 # %% ../nbs/01_config.ipynb #946c8773
 def from_flat(

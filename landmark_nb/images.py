@@ -10,7 +10,8 @@ __all__ = ['HEIC', 'HEIC_ENDINGS', 'EXTENSIONS', 'STARTS', 'FORMATS', 'START', '
            'limit_from_environment', 'check_limit', 'BadImage', 'reason', 'printable', 'Room', 'file_bytes',
            'check_count', 'segments', 'jpeg_header', 'jpeg_pixels', 'number_at', 'row_at', 'directory', 'tiff_pixels',
            'CountedReads', 'lift_pillow_limit', 'open_image', 'exif_block', 'orientation', 'upright', 'over_white',
-           'eight_bits', 'to_rgb', 'draft_size', 'draft', 'unpack', 'give_back', 'decode', 'name_of', 'read_image']
+           'eight_bits', 'to_rgb', 'draft_size', 'draft', 'unpack', 'give_back', 'decode', 'name_of', 'read_image',
+           'upright_size']
 
 # %% ../nbs/02_images.ipynb #3a55eff6
 import contextlib
@@ -551,6 +552,23 @@ def read_image(
     try:
         with file_bytes(path, max_bytes) as data:
             return decode(data, size, longest, max_pixels)
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as e:
+        why = reason(e)
+    raise BadImage(printable(f"{name_of(path)}: cannot be decoded ({why})"))
+
+# %% ../nbs/02_images.ipynb #5b61c18b
+def upright_size(
+    path,  # as `read_image` takes it
+    max_bytes: int = MAX_BYTES,  # that the file may have
+) -> tuple[int, int]:  # height and width, pixels
+    "How large an image is when it is upright, without decoding it. Raises as `read_image`."
+    try:
+        with file_bytes(path, max_bytes) as data:
+            im, _ = open_image(data)
+            width, height = im.size
+            return (width, height) if orientation(im) > 4 else (height, width)
     except (FileNotFoundError, MemoryError):
         raise
     except Exception as e:

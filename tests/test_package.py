@@ -27,12 +27,13 @@ LAYERS = {
     "locate": "core config images log data models search viz runs",
     "challenge": "core config log data data.drawn models search train runs",
     "recipes": "core config images log data data.drawn models search train viz runs challenge",
+    "export": "core data log models runs search",
     "experiments": "core data models search train runs recipes",
     "compare": "core config log viz experiments",
     "decide": "core log models search train viz experiments compare",
     "table": "core config data log models search challenge recipes experiments",
     "explore": "log data models search viz runs challenge recipes experiments",
-    "__main__": "config log processes data models search train runs locate recipes experiments",
+    "__main__": "config log processes data models search train runs locate recipes export experiments",
 }
 # The same within data, a row a layer: what names and folders say, what is right, groups, batches, layouts of
 # folders, and what is read by them.

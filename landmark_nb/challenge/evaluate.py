@@ -18,7 +18,7 @@ import polars as pl
 from .data import LandmarkData
 from .heads import local_gap
 from .members import PARTS
-from ..config import Chosen, make
+from ..config import Chosen
 from ..core import Ranking, rng
 from ..data.landmarks import Classes, classes_of, image_ids
 from ..data.positives import positives_by_label
@@ -26,7 +26,7 @@ from ..search.ensemble import check_weights, combine_stores, learn_whitening, to
 from ..search.knn import knn
 from ..search.metrics import average_precision, gap, mean_ap, write_submission
 from ..search.recognise import vote
-from ..search.rerank import RERANKERS
+from ..search.rerank import check_reranker, reranked
 
 # %% ../../nbs/challenge/04_evaluate.ipynb #196731f5
 @dataclass(frozen=True)
@@ -188,6 +188,7 @@ def evaluate(
     rerank: Chosen = Chosen("none"),  # a step after the search, measured beside the raw ranking
 ) -> Evaluation:
     "Search, answer and score. Raises `ValueError` for weights or heads that do not fit."
+    check_reranker(rerank)
     own = check_weights(weights, len(stores))
     vectors = join_descriptors(stores, own, folder, whiten)
     scores = {}
@@ -203,7 +204,8 @@ def evaluate(
     labels = np.where(numbers >= 0, np.array([*known.labels, ""])[numbers], "")
     scores |= solution_scores(data, found, labels, confidence)
     if rerank.name != "none":
-        again = make(RERANKERS, rerank, found, vectors["test"], vectors["index"])
+        photographs = data.test, data.index
+        again = reranked(rerank, found, vectors["test"], vectors["index"], photographs)
         scores |= rerank_scores(data, again, rerank.name)
     return Evaluation(name, scores, found, labels, confidence)
 

@@ -47,7 +47,7 @@ class Source:
     labels: str = "keep"  # as `with_labels` takes it
     prefix: str = ""  # what stands before its ids in the index; empty for the first folder
 
-
+# %% ../../nbs/locate/05_collect.ipynb #eac0f322
 def listed(
     source: Source,
     removed: tuple[str, ...] = (),  # ids of the index, or folders of them (ending with /), that are left out
@@ -70,7 +70,7 @@ def in_threads(ask, items, threads: int = 16) -> list:
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(ask, items))
 
-
+# %% ../../nbs/locate/05_collect.ipynb #d84377f8
 def stat_of(path: str) -> tuple[int, int, int]:
     "Size and times of a file; zeros where there is none."
     try:
@@ -79,7 +79,7 @@ def stat_of(path: str) -> tuple[int, int, int]:
         return 0, 0, 0
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-
+# %% ../../nbs/locate/05_collect.ipynb #4c735bec
 def digest_of(path: str) -> int:
     "A hash of a file's content as the table keeps it; 0 where it cannot be read."
     try:
@@ -88,7 +88,7 @@ def digest_of(path: str) -> int:
     except (OSError, ValueError):
         return 0
 
-
+# %% ../../nbs/locate/05_collect.ipynb #c498af07
 def signed(digest: int) -> int:
     "64 bits as a number with a sign, which all databases have."
     return digest - (1 << 64) if digest >= 1 << 63 else digest
@@ -103,7 +103,7 @@ class Changes:
     touched: list[str]  # the same content, another date
     gone: list[str]  # ids of the table
 
-
+# %% ../../nbs/locate/05_collect.ipynb #93b5536f
 def compare(
     source: Source,
     ids: list[str],  # of the folder, as `listed` gives them
@@ -125,7 +125,7 @@ def compare(
         gone=[source.prefix + name for name in old if name not in listed_ids],
     )
 
-
+# %% ../../nbs/locate/05_collect.ipynb #b270bb18
 def belongs(
     source: Source,
     ids: pl.Series,  # text [n], of the table
@@ -151,7 +151,7 @@ def file_columns(
     "What files were like when they were described."
     return {name: marks[name].view(np.int64) if name == "digest" else marks[name] for name in FILE}
 
-
+# %% ../../nbs/locate/05_collect.ipynb #1502e060
 def described(
     model,
     source: Source,
@@ -187,7 +187,7 @@ def in_blocks(
     if held:
         yield joined(held)
 
-
+# %% ../../nbs/locate/05_collect.ipynb #38197e6c
 def joined(parts: list) -> tuple[list[str], np.ndarray, np.ndarray]:
     "Several pieces as one."
     names, vectors, marks = zip(*parts)
@@ -205,7 +205,7 @@ def rows_of(
     own = own.with_columns(pl.Series(name, values, pl.Int64) for name, values in files.items())
     return own.with_columns((source.prefix + pl.col("id")).alias("id")).select(list(COLUMNS))
 
-
+# %% ../../nbs/locate/05_collect.ipynb #a70031b2
 def kept_vectors(table: VectorTable, ids: list[str]) -> dict[str, np.ndarray]:
     "Descriptors of photographs in the table, by id."
     found = table.table.search().where(one_of(ids)).select(["id", "vector"]).to_arrow()
@@ -230,7 +230,7 @@ def rewrite(
             table, rows_of(source, some, where, files), np.stack([kept[source.prefix + n] for n in some])
         )
 
-
+# %% ../../nbs/locate/05_collect.ipynb #9e4c9360
 def moved(
     source: Source,
     ids: list[str],

@@ -35,11 +35,12 @@ class IndexConfig(Config):
     )
     size: int = knob(0, "pixels of a square image; 0: the model's own, 384 for a trunk", 0)
     radius: float = knob(25.0, "metres: what counts as the same place", 0.01)
+    verify: int = knob(0, "first matches of a question that are compared with it point by point", 0, 20)
     dtype: str = knob("float16", "of the stored descriptors", choices=("float16", "float32"))
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
 
-
+# %% ../../nbs/locate/09_commands.ipynb #8b5c3094
 @dataclass(frozen=True)
 class AddConfig(Config):
     "How a folder is added."
@@ -49,7 +50,7 @@ class AddConfig(Config):
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
 
-
+# %% ../../nbs/locate/09_commands.ipynb #adf7efd3
 @dataclass(frozen=True)
 class CalibrateConfig(Config):
     "How an index is asked about itself."
@@ -60,21 +61,24 @@ class CalibrateConfig(Config):
     positions: str = knob("auto", "what tells their places")
     labels: str = knob("keep", "their labels", choices=("keep", "folders", "none"))
     most: int = knob(1000, "photographs that are asked for, at most", 20)
+    verify: int | None = knob(None, "from now on: as in index build; None: as before", 0, 20)
 
 # %% ../../nbs/locate/09_commands.ipynb #c386d4c1
 def tell(text: str):
     "Say what was done, where it does not mix with answers."
     print(text, file=sys.stderr)
 
-
+# %% ../../nbs/locate/09_commands.ipynb #ca493fed
 def build(photos: str, to: str, settings: dict):
     "Make an index of a folder, or bring it up to date."
     c = from_flat(IndexConfig(), settings)
-    how = dict(positions=c.positions, labels=c.labels, size=c.size, radius=c.radius, dtype=c.dtype)
+    how = dict(
+        positions=c.positions, labels=c.labels, size=c.size, radius=c.radius, dtype=c.dtype, verify=c.verify
+    )
     index = PlaceIndex.build(photos, to, c.model, **how, batch=c.batch, device=c.device, say=tell)
     print(f"index: {index.folder}, {len(index):,} photographs")
 
-
+# %% ../../nbs/locate/09_commands.ipynb #000d0f90
 def add(folder: str, photos: str, settings: dict):
     "Add a folder to an index, or look again at one that it has."
     c = from_flat(AddConfig(), settings)
@@ -82,17 +86,17 @@ def add(folder: str, photos: str, settings: dict):
     index.add(photos, c.positions, c.labels, c.batch, say=tell)
     print(f"index: {folder}, {len(index):,} photographs")
 
-
+# %% ../../nbs/locate/09_commands.ipynb #68bec7e3
 def remove(folder: str, names: list[str]):
     "Take photographs out of an index."
     gone = PlaceIndex.open(folder).remove(*names, say=tell)
     print(f"removed: {gone:,} photographs")
 
-
+# %% ../../nbs/locate/09_commands.ipynb #75dade5c
 def recalibrate(folder: str, settings: dict):
     "Measure anew how sure an index's answers are."
     c = from_flat(CalibrateConfig(), settings)
-    PlaceIndex.open(folder).calibrate(c.questions or None, c.positions, c.labels, c.most, say=print)
+    PlaceIndex.open(folder).calibrate(c.questions or None, c.positions, c.labels, c.most, c.verify, say=print)
 
 # %% ../../nbs/locate/09_commands.ipynb #354e49bf
 def info(folder: str, as_json: bool = False):
@@ -126,10 +130,13 @@ class LocateConfig(Config):
     every: float = knob(1.0, "seconds between two frames of a video; 0: all", 0)
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")
+    verify: int | None = knob(
+        None, "first matches that are compared with the question point by point; None: as measured", 0, 20
+    )
     vote_k: int = knob(5, "matches that vote for a label", 1, 20)
     vote_a: float = knob(1.0, "exponent of the similarity in that vote", 0, 16)
 
-
+# %% ../../nbs/locate/09_commands.ipynb #acf2a44c
 def numbers_in(text: str) -> tuple[float, ...] | None:
     "Numbers between commas; None for nothing. Raises `ValueError` for others."
     if not text.strip():
@@ -139,10 +146,10 @@ def numbers_in(text: str) -> tuple[float, ...] | None:
     except ValueError:
         raise ValueError(f"near={text!r}: must be latitude,longitude,metres, such as 47.5,15.1,500") from None
 
-
+# %% ../../nbs/locate/09_commands.ipynb #a71323b1
 def how_to_ask(c: LocateConfig) -> dict:
     "Parameters of `PlaceIndex.locate_all`."
-    said = dict(k=c.k, precision=c.precision, near=numbers_in(c.near), batch=c.batch)
+    said = dict(k=c.k, precision=c.precision, near=numbers_in(c.near), batch=c.batch, verify=c.verify)
     said |= dict(year=c.year or None, label=c.label or None, leave_out_self=c.leave_out_self)
     return said | dict(rules=RecogniseConfig(k=c.vote_k, a=c.vote_a))
 
@@ -167,7 +174,7 @@ def write_answers(answers: Iterable[Answer], form: str, out):
             out.write(f"{json.dumps(answer.to_dict()) if form == 'json' else answer}\n")
         out.flush()
 
-
+# %% ../../nbs/locate/09_commands.ipynb #ee435a47
 def locate(photos: list[str], folder: str, settings: dict, form: str = "text", out=None):
     "Print where photographs were taken, what they show, and how sure that is."
     c = from_flat(LocateConfig(), settings)
@@ -177,7 +184,7 @@ def locate(photos: list[str], folder: str, settings: dict, form: str = "text", o
         tell(f"how sure answers are is not known: {index.about.unsure}")
     write_answers(index.locate_all(asked(photos, c.every), **how), form, out or sys.stdout)
 
-
+# %% ../../nbs/locate/09_commands.ipynb #d18fd0b2
 def asked(photos: list[str], every: float) -> Iterator:
     "Questions, of which there must be one."
     empty = True

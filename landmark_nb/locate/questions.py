@@ -43,7 +43,7 @@ def open_video(path):  # an open `cv2.VideoCapture`
         raise ValueError(f"{printable(path)}: cannot be read as a video")
     return video
 
-
+# %% ../../nbs/locate/08_questions.ipynb #69adc3c8
 def frames(
     path,  # a video
     every: float = 1.0,  # seconds between two frames; 0: all

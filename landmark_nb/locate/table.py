@@ -45,7 +45,7 @@ def arrow_schema(dim: int, dtype: str):
     columns = [pa.field(name, kinds[kind]) for name, kind in COLUMNS.items()]
     return pa.schema([*columns, pa.field("vector", pa.list_(number, dim))])
 
-
+# %% ../../nbs/locate/01_table.ipynb #02e32e54
 def as_arrow(
     rows: pl.DataFrame,  # [n] with the names of `COLUMNS`
     vectors: np.ndarray,  # float [n, d]
@@ -66,12 +66,12 @@ def quoted(text: str) -> str:
     "A text as SQL has it."
     return "'" + text.replace("'", "''") + "'"
 
-
+# %% ../../nbs/locate/01_table.ipynb #a841dc36
 def one_of(ids: list[str]) -> str:
     "A filter: these photographs."
     return f"id IN ({', '.join(map(quoted, ids))})"
 
-
+# %% ../../nbs/locate/01_table.ipynb #2e739d2c
 EARTH = 6371008.8  # metres: its mean radius
 
 
@@ -92,7 +92,7 @@ def within(
         f"lat BETWEEN {lat - band} AND {lat + band} AND {2 * EARTH} * asin(sqrt({high} + {wide})) <= {metres}"
     )
 
-
+# %% ../../nbs/locate/01_table.ipynb #b297c511
 def within_metres(east: float, north: float, metres: float) -> str:
     "The same for places in metres of an unknown zone."
     return f"pow(east - ({float(east)}), 2) + pow(north - ({float(north)}), 2) <= {float(metres) ** 2}"
@@ -127,7 +127,7 @@ class VectorTable:
     def __len__(self) -> int:
         return self.table.count_rows()
 
-
+# %% ../../nbs/locate/01_table.ipynb #f33adc01
 def connect(folder):
     "The database in a folder; what others write is seen at once."
     return lancedb().connect(str(folder), read_consistency_interval=timedelta(0))
@@ -139,7 +139,7 @@ def vectors_of(arrow) -> np.ndarray:  # float32 [n, d]
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32).reshape(len(column), column.type.list_size)
 
-
+# %% ../../nbs/locate/01_table.ipynb #dc171922
 def read_rows(
     table: VectorTable,
     names: list[str],  # columns
@@ -149,7 +149,7 @@ def read_rows(
     query = table.table.search().select(names)
     return pl.from_arrow((query.where(where) if where else query).to_arrow())
 
-
+# %% ../../nbs/locate/01_table.ipynb #205c9b7c
 def blocks(
     table: VectorTable,
     names: list[str],  # columns
@@ -189,7 +189,7 @@ def in_sequence(
     found = rows.with_columns(pl.Series("score", scores, pl.Float32))
     return found.sort("score", "id", descending=[True, False]).head(k)
 
-
+# %% ../../nbs/locate/01_table.ipynb #14502bd2
 def nearest(
     table: VectorTable,
     vector: np.ndarray,  # float [d], of unit length
@@ -220,7 +220,7 @@ def has_lists(table: VectorTable) -> bool:
     "Whether there is an index over the vectors."
     return any("vector" in index.columns for index in table.table.list_indices())
 
-
+# %% ../../nbs/locate/01_table.ipynb #c5f0692d
 def make_lists(table: VectorTable, lists: int = 0):
     "Sort all photographs into lists, as many as the root of their number; replaces those that are there."
     from lancedb.index import IvfSq
@@ -228,7 +228,7 @@ def make_lists(table: VectorTable, lists: int = 0):
     lists = lists or max(1, round(len(table) ** 0.5))
     table.table.create_index("vector", config=IvfSq(distance_type="dot", num_partitions=lists), replace=True)
 
-
+# %% ../../nbs/locate/01_table.ipynb #aab78c16
 def tidy(table: VectorTable, exact: int = EXACT):
     "Join small pieces, forget versions older than a day, and bring the index up to date."
     table.table.optimize(cleanup_older_than=timedelta(days=1))

@@ -58,7 +58,7 @@ def points(
     out[known] = np.stack(there.transform(lon[known], lat[known], np.zeros(known.sum())), 1)
     return out
 
-
+# %% ../../nbs/locate/00_where.ipynb #b73ccd49
 def degrees(
     at: np.ndarray,  # float64 [n, 3] metres, as `points` gives them, or a mean of such
 ) -> tuple[np.ndarray, np.ndarray]:  # latitude and longitude [n]
@@ -76,7 +76,7 @@ def in_degrees(
     "Whether places are degrees (or there are none) rather than metres of an unknown zone."
     return table["lat"].is_not_null().any() or table["east"].is_null().all()
 
-
+# %% ../../nbs/locate/00_where.ipynb #7055c3d4
 def table_points(
     table: pl.DataFrame,  # with the columns of `WHERE`
     as_degrees: bool = True,
@@ -108,7 +108,7 @@ def day_text(
     )
     return dashed.set(dashed == "", None)
 
-
+# %% ../../nbs/locate/00_where.ipynb #9482169f
 def from_names(
     ids: list[str],  # paths
 ) -> pl.DataFrame:
@@ -178,7 +178,7 @@ def check_once(path, table: pl.DataFrame, column: str):
         first, second = (file_row(table, int(row)) for row in twice[:2])
         raise ValueError(f"{path}: rows {first} and {second} are both of {table[column][int(twice[0])]!r}")
 
-
+# %% ../../nbs/locate/00_where.ipynb #af992d6e
 def from_csv(
     path,  # a csv
     ids: list[str],  # paths below the folder of photographs
@@ -206,7 +206,7 @@ def placed(table: pl.DataFrame) -> np.ndarray:  # bool [n]
     "Which photographs have a place."
     return (table["lat"].is_not_null() | table["east"].is_not_null()).to_numpy()
 
-
+# %% ../../nbs/locate/00_where.ipynb #0eb293d5
 def by_itself(root, ids: list[str]) -> tuple[str, pl.DataFrame]:  # what was taken; the table
     "Names where any holds a place, else EXIF where any does."
     table = from_names(ids)
@@ -215,7 +215,7 @@ def by_itself(root, ids: list[str]) -> tuple[str, pl.DataFrame]:  # what was tak
     table = from_exif(root, ids)
     return ("exif" if placed(table).any() else "none"), table
 
-
+# %% ../../nbs/locate/00_where.ipynb #fda032bd
 def read_where(
     root,  # folder of photographs
     ids: list[str],  # paths below it

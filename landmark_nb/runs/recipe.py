@@ -35,6 +35,7 @@ from landmark_nb.runs.settings import (
 from .trial import chosen_before, trial_sections, try_each
 from .watch import Training, Watch, over, remember, watch_over
 from ..search.indexes import check_index
+from ..search.rerank import check_reranker
 from ..train.checkpoint import latest_checkpoint, read_state
 from ..train.workers import Workers
 from ..viz.report import Section, write_report
@@ -179,6 +180,7 @@ def configure(
     device = pick_device(made.run.device)
     check_launch(made.launch, device)
     made.check_settings(device)
+    check_reranker(made.run.rerank)
     check_index(made.run.index, getattr(getattr(made, "model", None), "dim", 0))
     return from_flat(made, default_places(made))
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...config import Chosen, make
+from ...config import Chosen
 from ...core import Ranking, rng
 from ...data.positives import PlaceSet
 from ...runs.parallel import describe_together
 from ...search.itself import search_for_others
 from ...search.knn import Searcher
 from ...search.metrics import first_hit, recall_at
-from ...search.rerank import RERANKERS
+from ...search.rerank import check_reranker, reranked
 from ...search.rows import left_out
 from ...train.workers import Workers
 
@@ -155,6 +155,7 @@ def measure(
 
     With a re-ranker also `reranked` (recall), `reranked_by_note`, `reranked_first` and `reranking`.
     """
+    check_reranker(rerank)
     described = describe_set(model, place_set, size, batch, store, progress, on_bad, workers, check, dtype)
     wide = max(NS) if rerank.name == "none" else CANDIDATES
     how = dict(index=index, device=str(next(model.parameters()).device))
@@ -163,7 +164,8 @@ def measure(
     counts = dict(queries=len(place.queries), database=len(place.database))
     result = dict(set=place.name) | measure_ranking(place, ranking) | counts
     if rerank.name != "none":
-        again = left_out(make(RERANKERS, rerank, found, *described), own, wide)  # some search anew
+        photographs = place.queries, place.database
+        again = left_out(reranked(rerank, found, *described, photographs), own, wide)  # some search anew
         second = measure_ranking(place, again)
         result |= dict(rerank=rerank.name, reranked=second["recall"], reranked_by_note=second["by_note"])
         result |= dict(reranking=again, reranked_first=second["first"])

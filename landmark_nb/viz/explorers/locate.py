@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['DEGREE', 'NAMED', 'PALE_RED', 'PALE_BLUE', 'OUTLINE', 'LAYERS', 'AREA', 'RING', 'LOOKS', 'MATCHES', 'SELECTED',
-           'CLICKED', 'ESTIMATE', 'ASKED', 'BORDER', 'THIS', 'CARD', 'LARGE', 'MOST_BYTES', 'SEND_JS', 'DROP_JS',
-           'CAMERA_JS', 'MATCHES_AT_MOST', 'AREAS', 'BADGE_CSS', 'PAIR_CSS', 'PICK_CSS', 'KEPT', 'Plane', 'plane_of',
-           'said_name', 'years_of', 'labels_of', 'Collection', 'spot_of', 'spots_on', 'circle', 'looks', 'reach',
-           'collection_map', 'xy', 'match_text', 'answer_layers', 'verdict_of', 'verdict_html', 'answer_facts',
-           'measured_by', 'as_sure', 'sure_words', 'sure_figure', 'sure_layers', 'shrunk', 'match_uri', 'picked',
-           'match_lines', 'match_cards', 'large', 'pair_html', 'Pick', 'mega', 'Pieces', 'Sender', 'DropZone', 'Camera',
-           'by_name', 'example_cards', 'Asked', 'asked_cards', 'control', 'Asking', 'AnswerMap', 'SureCurve', 'room',
-           'titled', 'row', 'LocateParts', 'LocateView', 'area_words', 'area_ring', 'same_match', 'same_question',
-           'LocateAgain', 'LocateNear', 'LocateExplorer']
+           'CLICKED', 'ESTIMATE', 'ASKED', 'BORDER', 'THIS', 'CARD', 'LARGE', 'MOST_BYTES', 'SEND_JS', 'ZONE_JS',
+           'DROP_JS', 'STREAM_JS', 'CAMERA_JS', 'MATCHES_AT_MOST', 'AREAS', 'BADGE_CSS', 'PAIR_CSS', 'PICK_CSS', 'KEPT',
+           'Plane', 'plane_of', 'said_name', 'years_of', 'labels_of', 'Collection', 'spot_of', 'spots_on', 'circle',
+           'looks', 'reach', 'collection_map', 'xy', 'match_text', 'answer_layers', 'verdict_of', 'verdict_html',
+           'answer_facts', 'measured_by', 'as_sure', 'sure_words', 'sure_figure', 'sure_layers', 'shrunk', 'small_uri',
+           'picked', 'match_lines', 'match_cards', 'large', 'pair_html', 'Pick', 'mega', 'Pieces', 'Sender', 'DropZone',
+           'Camera', 'by_name', 'example_cards', 'Asked', 'asked_cards', 'control', 'Among', 'Asking', 'GroundMap',
+           'AnswerMap', 'SureCurve', 'room', 'titled', 'row', 'LocateParts', 'LocateState', 'LocateView', 'area_words',
+           'area_ring', 'same_match', 'same_question', 'LocateAgain', 'LocateNear', 'LocateAsk', 'LocateExplorer']
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #6798dcfa
 import html
@@ -124,7 +124,7 @@ def years_of(
     "The years in which photographs were taken, the last one first."
     return sorted(dates.drop_nulls().str.slice(0, 4).unique().to_list(), reverse=True)
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #771917d5
 def labels_of(labels: pl.Series, most: int = 2000) -> list[str]:
     "The labels that there are; of many, the most frequent."
     counts = labels.drop_nulls().value_counts().sort("count", labels.name, descending=[True, False])
@@ -179,7 +179,7 @@ def circle(
     turn = np.linspace(0, 2 * np.pi, corners + 1)
     return middle + radius * np.stack([np.sin(turn), np.cos(turn)], 1)
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #b75b3548
 def looks(
     spots: np.ndarray,  # float64 [n, 2]
     headings: list,  # degrees clockwise from north; None where unknown
@@ -250,13 +250,13 @@ def xy(
     "Places as a trace takes them."
     return dict(x=spots[:, 0], y=spots[:, 1]) | more
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #856cfbf8
 def match_text(m) -> str:
     "What a match on the map says: its name, score and label; no markup."
     parts = [said_name(m.id), f"{m.score:.3f}", m.label or ""]
     return escaped(" · ".join(part for part in parts if part))
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #e7455d4c
 def answer_layers(
     answer,
     plane: Plane,
@@ -287,7 +287,7 @@ def verdict_of(
         answer.known, ("open", "cannot be told")
     )
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #a2b7cbab
 def verdict_html(answer) -> str:
     "The verdict in words; escaped."
     kind, text = verdict_of(answer)
@@ -326,7 +326,7 @@ def measured_by(index):  # a calibration of the index, or None
     "What was measured of the collection's answers: of its places if it has any, else of its labels."
     return index.about.by_place or index.about.by_label
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #2fed069e
 def as_sure(
     calibration,
     confidence: float,
@@ -413,11 +413,11 @@ def shrunk(
     small.thumbnail((size, size))
     return np.asarray(small)
 
-
-@lru_cache(maxsize=1000)
-def match_uri(path: str, size: int) -> str:
-    "A photograph of the collection as a data URI."
-    return data_uri(thumbnail(path, size), 80)
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #b65f58f2
+@lru_cache(maxsize=4000)
+def small_uri(path: str) -> str:
+    "A photograph of the collection for a card, as a data URI. The latest are kept, some 6 kB each."
+    return data_uri(thumbnail(path, CARD), 80)
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #0d9bb74b
 def picked(
@@ -427,20 +427,20 @@ def picked(
     "What a `Pick` can choose."
     return f'<div role="button" tabindex="0" data-pick="{int(number)}">{content}</div>'
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #8a4f30cd
 def match_lines(m) -> list[str]:
     "What is said of a match below its name."
     far = f"{m.metres:.0f} m away" if m.metres is not None else ""
     points = f"{m.inliers} points match" if m.inliers is not None else ""
     return [line for line in (m.label, far, points, m.date) if line]
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #bac73b5f
 def match_cards(answer) -> str:  # HTML
     "The matches as cards, best first; those that say what is answered are green."
     cards = []
     for number, m in enumerate(answer.matches):
         kind, name = "right" if m.agrees else "plain", said_name(m.id)
-        picture = match_uri(m.path or m.id, CARD)
+        picture = small_uri(m.path or m.id)
         shown = card(picture, f"{m.score:.2f} {name}", kind, m.id, lines=match_lines(m))
         cards.append(picked(number, shown))
     return f'<div class="lm-picks lm-grid" data-shown="{len(cards)}">{"".join(cards)}</div>'
@@ -456,7 +456,7 @@ def large(
     look = f'<img src="{html.escape(source)}" alt="{text}"><figcaption>{text}</figcaption>'
     return f'<figure class="lm-large lm-{kind}">{look}</figure>'
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #8168fbf2
 def pair_html(
     answer,
     question: str,  # a data URI of the photograph that is asked about
@@ -467,7 +467,8 @@ def pair_html(
     if 0 <= selected < len(answer.matches):
         m = answer.matches[selected]
         caption = " · ".join([f"match {selected + 1}", said_name(m.id), *match_lines(m)])
-        both += large(match_uri(m.path or m.id, LARGE), "right" if m.agrees else "plain", caption)
+        picture = data_uri(thumbnail(m.path or m.id, LARGE))
+        both += large(picture, "right" if m.agrees else "plain", caption)
     return f'<div class="lm-pair" data-selected="{selected}">{both}</div>'
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #2d62b70a
@@ -508,7 +509,7 @@ def mega(size: float) -> str:  # bytes
     "A size in words."
     return f"{size / 1e6:.1f} MB"
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #ce7b0b2c
 class Pieces:
     "A file that arrives in pieces."
 
@@ -583,17 +584,16 @@ class Sender(anywidget.AnyWidget):
 
         self.on_msg(heard)
 
-# %% ../../../nbs/viz/explorers/07_locate.ipynb #aa691f9e
-DROP_JS = """
-export default { render({model, el}) {
-  const zone = part(el, "label", "lm-drop", "");
-  const input = part(zone, "input", "", "");
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #e05f3d7f
+ZONE_JS = """
+function zone_of(model, el) {
+  const zone = part(el, "label", "lm-drop", ""), input = part(zone, "input", "", "");
   Object.assign(input, {type: "file", accept: "image/*,.heic,.heif", multiple: true});
   part(zone, "b", "", "Drop a photograph here");
-  const said = part(zone, "span", "", "or click to choose one");
+  const idle = "or click to choose one", said = part(zone, "span", "", idle);
   let waiting = 0;
   const ready = text => { waiting = 0; zone.classList.remove("lm-busy"); said.textContent = text; };
-  const all = async files => {
+  const take = async files => {
     if (!files.length) return ready("that was no file; save it first, then drop it");
     waiting += files.length;
     zone.classList.add("lm-busy");
@@ -603,31 +603,39 @@ export default { render({model, el}) {
     }
     input.value = "";
   };
-  input.addEventListener("change", () => all([...input.files]));
-  model.on("change:answered", () => { if (--waiting <= 0) ready("or click to choose one"); });
+  input.addEventListener("change", () => take([...input.files]));
+  model.on("change:answered", () => { if (--waiting <= 0) ready(idle); });
+  return {zone, take};
+}
+"""
+
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #00ac58b9
+DROP_JS = """
+function listen(root, {zone, take}) {
   const over = on => event => {
     if (!event.dataTransfer) return;
     event.preventDefault();
     event.stopPropagation();
     zone.classList.toggle("lm-over", on);
-    if (event.type === "drop") all([...event.dataTransfer.files]);
+    if (event.type === "drop") take([...event.dataTransfer.files]);
   };
-  const listen = root => {
-    for (const kind of ["dragenter", "dragover"]) root.addEventListener(kind, over(true));
-    for (const kind of ["dragleave", "drop"]) root.addEventListener(kind, over(false));
-  };
+  for (const kind of ["dragenter", "dragover"]) root.addEventListener(kind, over(true));
+  for (const kind of ["dragleave", "drop"]) root.addEventListener(kind, over(false));
+}
+export default { render({model, el}) {
+  const parts = zone_of(model, el);
   const wait = setInterval(() => {
     const root = el.closest(".lm-explorer");
-    if (root) { clearInterval(wait); listen(root); }
+    if (root) { clearInterval(wait); listen(root, parts); }
   }, 100);
   return () => clearInterval(wait);
 } }"""
 
-# %% ../../../nbs/viz/explorers/07_locate.ipynb #ce989ea4
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #e345383f
 class DropZone(Sender):
     "Where photographs are dropped, or chosen among files."
 
-    _esm = SEND_JS + DROP_JS
+    _esm = SEND_JS + ZONE_JS + DROP_JS
     _css = """
     .lm-drop{display:flex;flex-direction:column;align-items:center;justify-content:center;gap:2px;height:96px;
     padding:0 12px;border:2px dashed #9aa7b5;border-radius:10px;background:#f7f9fb;color:#1d2733;
@@ -638,43 +646,44 @@ class DropZone(Sender):
     .lm-drop.lm-busy{opacity:.6;cursor:progress}
     """
 
-# %% ../../../nbs/viz/explorers/07_locate.ipynb #af1784bc
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #d5a64c68
+STREAM_JS = """
+const NO_CAMERA = {NotFoundError: "no camera was found", NotAllowedError: "the camera was not allowed",
+  NotReadableError: "no camera: another program uses it"};
+async function camera() {
+  if (!navigator.mediaDevices) throw {message: "it needs https, or a page of this machine"};
+  return navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}, audio: false});
+}
+function frame(video, use) {
+  const paper = document.createElement("canvas");
+  [paper.width, paper.height] = [video.videoWidth, video.videoHeight];
+  if (!paper.width) return;  // nothing came yet
+  paper.getContext("2d").drawImage(video, 0, 0);
+  paper.toBlob(use, "image/jpeg", 0.92);
+}
+"""
+
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #522f60c9
 CAMERA_JS = """
 export default { render({model, el}) {
   const root = part(el, "div", "lm-camera", "");
-  const begin = part(root, "button", "jupyter-button", "use the camera");
-  const said = part(root, "span", "", "");
-  const video = part(root, "video", "", "");
-  const take = part(root, "button", "jupyter-button", "take it");
-  const close = part(root, "button", "jupyter-button", "close");
+  const button = text => part(root, "button", "jupyter-button", text);
+  const begin = button("use the camera"), said = part(root, "span", "", "");
+  const video = part(root, "video", "", ""), take = button("take it"), close = button("close");
   Object.assign(video, {muted: true, playsInline: true, autoplay: true});
-  let stream = null;
   const end = () => {
-    stream?.getTracks().forEach(track => track.stop());
-    stream = video.srcObject = null;
+    video.srcObject?.getTracks().forEach(track => track.stop());
+    video.srcObject = null;
     root.classList.remove("lm-on");
   };
-  const words = {NotFoundError: "no camera was found", NotAllowedError: "the camera was not allowed",
-    NotReadableError: "another program uses the camera"};
   begin.addEventListener("click", async () => {
     said.textContent = "";
-    try {
-      if (!navigator.mediaDevices) throw {message: "it needs https, or a page of this machine"};
-      stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}, audio: false});
-    } catch (e) {
-      said.textContent = words[e.name] ?? `no camera: ${e.message}`;
-      return;
-    }
-    video.srcObject = stream;
-    root.classList.add("lm-on");
+    try { video.srcObject = await camera(); root.classList.add("lm-on"); }
+    catch (e) { said.textContent = NO_CAMERA[e.name] ?? `no camera: ${e.message}`; }
   });
   take.addEventListener("click", () => {
-    const paper = document.createElement("canvas");
-    [paper.width, paper.height] = [video.videoWidth, video.videoHeight];
-    if (!paper.width) return;
-    paper.getContext("2d").drawImage(video, 0, 0);
     const name = `camera ${new Date().toTimeString().slice(0, 8)}.jpg`;
-    paper.toBlob(file => send(model, file, name), "image/jpeg", 0.92);
+    frame(video, file => send(model, file, name));
     end();
   });
   close.addEventListener("click", end);
@@ -685,7 +694,7 @@ export default { render({model, el}) {
 class Camera(Sender):
     "Takes a photograph with the camera of whoever looks at the page."
 
-    _esm = SEND_JS + CAMERA_JS
+    _esm = SEND_JS + STREAM_JS + CAMERA_JS
     _css = """
     .lm-camera{display:flex;flex-wrap:wrap;gap:6px;align-items:center;margin-top:6px;color:#c93a3a;
     font:12px/1.35 system-ui,sans-serif}
@@ -703,7 +712,7 @@ def by_name(
         return dict(photographs)
     return {said_name(printable(path)): path for path in photographs or ()}
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #97a0f5b6
 def example_cards(
     photographs: dict,  # of `by_name`
 ) -> str:  # HTML
@@ -722,7 +731,7 @@ class Asked:
     small: str  # data URIs of the photograph
     large: str
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #e48fc9f5
 def asked_cards(
     asked: list[Asked],
 ) -> str:  # HTML
@@ -739,14 +748,41 @@ MATCHES_AT_MOST = 20  # as many as an index looks at
 AREAS = [("everywhere", 0), *((f"{m} m", m) for m in (50, 100, 250, 500))]
 AREAS += [(f"{km} km", 1000 * km) for km in (1, 5, 20, 100)]
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #4a3003ff
 def control(kind: type, description: str, tooltip: str, **traits) -> W.Widget:
     "A control with its word and what it means."
     look = dict(layout=W.Layout(width="240px"), style=dict(description_width="68px"))
     return kind(description=description, tooltip=tooltip, **look, **traits)
 
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #a2d98bbe
+class Among:
+    "The controls for the photographs that one looks among."
+
+    def __init__(self, collection: Collection):
+        self.collection = collection
+        years, typed = with_any(collection.years), dict(placeholder="(any)", continuous_update=False)
+        self.year = control(W.Dropdown, "year", "only photographs of a year", options=years)
+        text = "only photographs of a label"
+        self.label = control(W.Combobox, "label", text, options=collection.labels, **typed)
+        self.area = control(W.Dropdown, "within", "of the place that is clicked on the map", options=AREAS)
+
+    def useful(self) -> list:
+        "The controls that leave a choice."
+        there, found = self.collection, []
+        found += [self.year] if len(there.years) > 1 else []
+        found += [self.label] if len(there.labels) > 1 else []
+        return found + ([self.area] if there.placed else [])
+
+    def how(
+        self,
+        centre: tuple | None,  # the place that was clicked, as the collection writes it
+    ) -> dict:
+        "What they say to `answer` of an index."
+        near = (*centre, self.area.value) if centre and self.area.value else None
+        return dict(near=near, year=self.year.value or None, label=self.label.value or None)
+
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #d4d0b54f
-class Asking:
+class Asking(Among):
     "The controls for how a photograph is asked for."
 
     def __init__(
@@ -756,16 +792,11 @@ class Asking:
         k: int,  # matches
         precision: float,
     ):
+        super().__init__(collection)
         self.k = control(W.IntSlider, "matches", "how many are shown", value=k, min=1, max=MATCHES_AT_MOST)
         share = dict(value=precision, min=0.5, max=1.0, step=0.01, disabled=calibration is None)
         text = "the share of right ones among answers that count as known"
         self.precision = control(W.FloatSlider, "precision", text, **share)
-        years, labels = with_any(collection.years), collection.labels
-        self.year = control(W.Dropdown, "year", "only photographs of a year", options=years)
-        typed = dict(options=labels, placeholder="(any)", continuous_update=False)
-        self.label = control(W.Combobox, "label", "only photographs of a label", **typed)
-        self.area = control(W.Dropdown, "within", "of the place that is clicked on the map", options=AREAS)
-        self.collection = collection
 
     @property
     def controls(self) -> tuple:
@@ -774,25 +805,43 @@ class Asking:
 
     def useful(self) -> list:
         "The controls that leave a choice."
-        there = self.collection
-        kinds = (
-            (self.year, len(there.years) > 1),
-            (self.label, len(there.labels) > 1),
-            (self.area, there.placed),
-        )
-        return [self.k, self.precision, *(control for control, choice in kinds if choice)]
+        return [self.k, self.precision, *super().useful()]
 
-    def how(
-        self,
-        centre: tuple | None,  # the place that was clicked, as the collection writes it
-    ) -> dict:
+    def how(self, centre: tuple | None) -> dict:
         "What `answer` of an index is given."
-        near = (*centre, self.area.value) if centre and self.area.value else None
-        asked = dict(k=self.k.value, precision=self.precision.value, near=near)
-        return asked | dict(year=self.year.value or None, label=self.label.value or None)
+        return dict(k=self.k.value, precision=self.precision.value) | super().how(centre)
 
-# %% ../../../nbs/viz/explorers/07_locate.ipynb #4b58399e
-class AnswerMap:
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #489a43d1
+class GroundMap:
+    "The collection on the ground, and layers that are drawn over it."
+
+    def __init__(
+        self,
+        collection: Collection,  # that has places
+    ):
+        self.plane = collection.plane
+        self.figure = figure(collection_map(collection))
+        self._view = None  # middle and reach, as they are drawn; None: all of it
+
+    def mark(self, layer: int, spots: np.ndarray):
+        "Draw a layer of places, or a line."
+        self.figure.data[layer].update(xy(spots))
+
+    def look(
+        self,
+        view: tuple | None,  # east, north, and metres to each side; None: all of the collection
+    ):
+        "Look at a part of the map. The same part again leaves a zoom by hand as it is."
+        if view == self._view:
+            return
+        self._view = view
+        with self.figure.batch_update():
+            for at, axis in enumerate((self.figure.layout.xaxis, self.figure.layout.yaxis)):
+                axis.update(dict(range=[view[at] - view[2], view[at] + view[2]] if view else None))
+                axis.autorange = view is None
+
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #72d17fd7
+class AnswerMap(GroundMap):
     "An answer among the places of the collection."
 
     def __init__(
@@ -801,11 +850,9 @@ class AnswerMap:
         select: Callable[[int], object],  # is given the number of the match that is clicked
         place: Callable[[int], object],  # is given the number of the place that is clicked
     ):
-        self.plane = collection.plane
-        self.figure = figure(collection_map(collection))
+        super().__init__(collection)
         views = [("around the answer", False), ("whole collection", True)]
         self.whole = W.ToggleButtons(options=views, style=dict(button_width="auto"))
-        self._view = None  # middle and reach, as they are drawn; None: all of it
         on_point(self.figure.data[MATCHES], select)
         on_point(self.figure.data[0], place)
 
@@ -815,21 +862,7 @@ class AnswerMap:
         for number, values in answer_layers(answer, self.plane, side):
             self.figure.data[number].update(values)
         far = self.whole.value or not np.isfinite(middle).all()
-        self._look(None if far else (*middle.tolist(), side))
-
-    def _look(self, view: tuple | None):
-        if view == self._view:
-            return  # a zoom by hand stays
-        self._view = view
-        with self.figure.batch_update():
-            for at, axis in enumerate((self.figure.layout.xaxis, self.figure.layout.yaxis)):
-                axis.update(
-                    dict(range=[view[at] - view[2], view[at] + view[2]]) if view else dict(autorange=True)
-                )
-
-    def mark(self, layer: int, spots: np.ndarray):
-        "Draw a layer of places, or a line."
-        self.figure.data[layer].update(xy(spots))
+        self.look(None if far else (*middle.tolist(), side))
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #a97b2c5c
 class SureCurve:
@@ -923,8 +956,8 @@ class LocateParts(Explorer):
         super().__init__(css, *above, *told, found, row(*curve, asked))
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #d10e93c0
-class LocateView(LocateParts):
-    "Shows an answer of an index, and one of its matches large."
+class LocateState(LocateParts):
+    "An index, what it was asked, and which match is looked at."
 
     selected = traitlets.Int(-1, help="number of the match that is shown large; -1: none")
 
@@ -960,6 +993,10 @@ class LocateView(LocateParts):
         if self.answer and number < len(self.answer.matches):
             self.selected = number
 
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #d080a1a8
+class LocateView(LocateState):
+    "Shows an answer, and one of its matches large."
+
     def _draw(self):
         answer, precision = self.answer, self.precision.value
         self.verdict.value = verdict_html(answer)
@@ -991,7 +1028,7 @@ def area_words(
         return "A place is marked; choose under 'within' how far from it to look."
     return ""
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #ced4abe7
 def area_ring(
     plane: Plane,
     centre: tuple | None,
@@ -1017,7 +1054,7 @@ def same_match(
     was = before.matches[selected].id if before and selected >= 0 else ""
     return ids.index(was) if was in ids else min(0, len(ids) - 1)
 
-
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #bc11afe6
 def same_question(a, b) -> bool:
     "Whether two described photographs are the same one, by name and descriptor."
     return a.name == b.name and np.array_equal(a.vector, b.vector)
@@ -1098,28 +1135,9 @@ class LocateNear(LocateAgain):
         if not metres:
             self.centre = None
 
-# %% ../../../nbs/viz/explorers/07_locate.ipynb #5793b583
-class LocateExplorer(LocateNear):
-    "A view over an index of photographs. `ask` it, or set `selected` or any control's `value`."
-
-    def __init__(
-        self,
-        index,  # a `PlaceIndex`, or anything that answers like one
-        examples=None,  # photographs to try: paths, or name -> a path or uint8 [h, w, 3]
-        k: int = 5,  # matches that are shown, at most 20
-        precision: float = 0.95,  # share of right ones among answers that count as known
-        most_bytes: int = MOST_BYTES,  # of a photograph that comes from the browser
-    ):
-        super().__init__(index, by_name(examples), k, precision, most_bytes)
-        for sender in (self.drop, self.camera):
-            sender.listen(lambda name, data: self.ask(data, name), self._refuse)
-        self.near.on_click(lambda _: self.look_near_match())
-        on_value(self._leave, self.area)
-        on_value(lambda _: self.refresh(), *self._asking.controls)
-        on_value(self._try, self.examples)
-        on_value(self.choose, self.cards)
-        on_value(self.look_back, self.history)
-        self.observe(lambda _: None if self._quiet else self._draw_match(), "selected")
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #76668a59
+class LocateAsk(LocateNear):
+    "Is asked about photographs."
 
     def ask(
         self,
@@ -1143,3 +1161,26 @@ class LocateExplorer(LocateNear):
             self.examples.value = -1  # so that it can be chosen again
             name, photo = list(self.photographs.items())[number]
             self.ask(photo, name)
+
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #c9239c0f
+class LocateExplorer(LocateAsk):
+    "A view over an index of photographs. `ask` it, or set `selected` or any control's `value`."
+
+    def __init__(
+        self,
+        index,  # a `PlaceIndex`, or anything that answers like one
+        examples=None,  # photographs to try: paths, or name -> a path or uint8 [h, w, 3]
+        k: int = 5,  # matches that are shown, at most 20
+        precision: float = 0.95,  # share of right ones among answers that count as known
+        most_bytes: int = MOST_BYTES,  # of a photograph that comes from the browser
+    ):
+        super().__init__(index, by_name(examples), k, precision, most_bytes)
+        for sender in (self.drop, self.camera):
+            sender.listen(lambda name, data: self.ask(data, name), self._refuse)
+        self.near.on_click(lambda _: self.look_near_match())
+        on_value(self._leave, self.area)
+        on_value(lambda _: self.refresh(), *self._asking.controls)
+        on_value(self._try, self.examples)
+        on_value(self.choose, self.cards)
+        on_value(self.look_back, self.history)
+        self.observe(lambda _: None if self._quiet else self._draw_match(), "selected")
