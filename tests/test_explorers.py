@@ -13,8 +13,8 @@ import pytest
 from lab import ROOT, TOKEN, drag, free_port, has_run, jupyterlab, nothing_wrong, run_all, serving, watched
 from playwright.sync_api import expect
 
-NAMES = ("retrieval", "knobs", "training", "descriptors", "groups")
-CHAPTERS = ("02_retrieval", "03_knobs", "05_groups")  # those that define an explorer and show it
+NAMES = ("retrieval", "knobs", "training", "descriptors", "groups", "locate")
+CHAPTERS = ("02_retrieval", "03_knobs", "05_groups", "07_locate")  # those that define an explorer and show it
 TALL = dict(width=1500, height=2400)
 
 
@@ -78,11 +78,11 @@ def opened(browser, lab, artefacts):
 
 LOADED = "els => els.length > 0 && els.every(e => e.complete && e.naturalWidth > 0)"
 VALUES = "e => JSON.stringify(e._fullData.map(t => Array.from(t.y || [])))"
-LAST_QUERY = """e => {
-  const queries = e._fullData[1], layout = e._fullLayout, box = e.getBoundingClientRect();
-  const last = queries.x.length - 1;
-  return [box.x + layout._size.l + layout.xaxis.d2p(queries.x[last]),
-          box.y + layout._size.t + layout.yaxis.d2p(queries.y[last])];
+POINT = """(e, [number, n]) => {
+  const trace = e._fullData[number], layout = e._fullLayout, box = e.getBoundingClientRect();
+  const at = n < 0 ? trace.x.length + n : n;
+  return [box.x + layout._size.l + layout.xaxis.d2p(trace.x[at]),
+          box.y + layout._size.t + layout.yaxis.d2p(trace.y[at])];
 }"""
 
 
@@ -91,12 +91,12 @@ def figure_values(explorer, n: int = 0) -> str:
     return explorer.locator(".js-plotly-plot").nth(n).evaluate(VALUES)
 
 
-def click_last_query(page, explorer):
-    "Click the last query on the map of a retrieval explorer."
-    ground = explorer.locator(".js-plotly-plot")
+def click_point(page, explorer, trace: int, n: int):
+    "Click the n-th point of a trace of an explorer's first figure; -1 is the last."
+    ground = explorer.locator(".js-plotly-plot").first
     ground.scroll_into_view_if_needed()
     page.wait_for_timeout(300)
-    x, y = ground.evaluate(LAST_QUERY)
+    x, y = ground.evaluate(POINT, [trace, n])
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y, steps=3)
     page.wait_for_timeout(200)
@@ -131,7 +131,7 @@ def test_retrieval(opened):
     expect(found.locator(".lm-badge").first).to_be_visible()
     x.get_by_label("show").select_option("all")
     query = found.get_attribute("data-query")
-    click_last_query(page, x)
+    click_point(page, x, 1, -1)
     expect(found).not_to_have_attribute("data-query", query)
     assert x.locator("figure img").evaluate_all(LOADED)
     nothing_wrong(page)
@@ -233,6 +233,89 @@ def test_groups(opened):
     picture("after")
 
 
+# Photographs that come from the browser
+
+EVIL = "<img src=x onerror=alert(1)>.png"
+DROP = """(part, [name, bytes]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+  for (const kind of ["dragover", "drop"])
+    part.dispatchEvent(new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
+}"""
+CAMERA = """() => navigator.mediaDevices.getUserMedia = async () => {
+  const paper = document.createElement("canvas");
+  [paper.width, paper.height] = [320, 240];
+  setInterval(() => paper.getContext("2d").fillRect(320 * Math.random(), 0, 9, 240), 30);
+  return paper.captureStream(20);
+}"""
+
+
+def noise_png(side: int = 900) -> bytes:
+    "A photograph of nothing, of more than one piece."
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(file, "PNG")
+    return file.getvalue()
+
+
+def upload(explorer, name: str, content: bytes):
+    "Hand a file to the explorer's file chooser."
+    file = dict(name=name, mimeType="image/png", buffer=content)
+    explorer.locator("input[type=file]").set_input_files([file])
+
+
+def take_with_camera(page, explorer):
+    "Take a photograph: first where there is no camera, then with one that is pretended."
+    begin, said = explorer.get_by_role("button", name="use the camera"), explorer.locator(".lm-camera span")
+    begin.click()
+    expect(said).to_have_text(re.compile("no camera|not allowed"))
+    page.evaluate(CAMERA)
+    begin.click()
+    page.wait_for_function("() => document.querySelector('.lm-camera video').videoWidth > 0")
+    explorer.get_by_role("button", name="take it").click()
+    expect(explorer.locator("video")).to_be_hidden()
+    assert explorer.locator("video").evaluate("e => e.srcObject") is None, "it is let go"
+
+
+def test_locate(opened):
+    page, picture = opened("locate")
+    x = page.locator(".lm-explorer").first
+    verdict, pair, message = x.locator("[data-verdict]"), x.locator(".lm-pair"), x.locator(".lm-message")
+    cards, examples = x.locator(".lm-picks.lm-grid"), x.locator(".lm-small").first.locator("[data-pick]")
+    expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=30000)
+    expect(verdict).to_have_attribute("data-verdict", "known")
+    picture("after")
+
+    shown, ground = cards.inner_html(), figure_values(x)
+    upload(x, EVIL, noise_png())
+    expect(pair).to_contain_text(EVIL, timeout=20000)
+    expect(verdict).to_have_attribute("data-verdict", "not in this collection")
+    assert cards.inner_html() != shown and figure_values(x) != ground
+    upload(x, "notes.png", b"these are notes")
+    expect(message).to_contain_text("not read: notes.png")
+    expect(pair).to_contain_text(EVIL)
+
+    examples.nth(2).click()  # at night: sure enough for 0.8, not for 0.9
+    expect(pair).to_contain_text("at night")
+    expect(verdict).to_have_attribute("data-verdict", "not in this collection")
+    drag(page, x.locator(".widget-hslider").nth(1), 0.6)
+    expect(verdict).to_have_attribute("data-verdict", "known")
+    cards.locator("[data-pick]").nth(2).click()
+    expect(pair).to_have_attribute("data-selected", "2")
+    expect(x.locator(".lm-grid .lm-picked")).to_have_count(1)
+    click_point(page, x, 4, 4)
+    expect(pair).to_have_attribute("data-selected", "4")
+
+    verdict.evaluate(DROP, ["dropped.png", list(noise_png(60))])  # anywhere on the explorer
+    expect(pair).to_contain_text("dropped.png")
+    expect(x.locator(".lm-small").last.locator("figure")).to_have_count(5)
+    take_with_camera(page, x)
+    expect(pair).to_contain_text("camera ", timeout=20000)
+    assert x.locator("figure img").evaluate_all(LOADED) and page.locator("img[src=x]").count() == 0
+    nothing_wrong(page)
+
+
 # Names
 
 SEARCHED = """
@@ -293,31 +376,62 @@ def test_names_are_no_markup(browser, lab):
 # Without code
 
 
-def test_app_without_code(browser, tmp_path, artefacts):
-    "Voila shows an explorer without its code, to those who have the token."
-    port = free_port()
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    folder, port = project(tmp_path_factory.mktemp("app")), free_port()
     args = [
-        *(sys.executable, "-m", "voila", str(project(tmp_path))),
+        *(sys.executable, "-m", "voila", str(folder)),
         *("--template=offline", f"--token={TOKEN}", "--no-browser"),
         *("--Voila.ip=127.0.0.1", f"--port={port}"),
     ]
-    with serving(args, tmp_path, port, f"/?token={TOKEN}") as app:
-        address = f"{app['url']}/voila/render/explore_groups.ipynb"
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            assert "/login" in answer.url, "without the token one is asked for it"
-        page = watched(browser, app["url"])
-        page.goto(f"{address}?token={TOKEN}", timeout=90000)  # it loads until the cells have run
-        x = page.locator(".lm-explorer").first
-        x.wait_for(timeout=90000)
-        expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60000)
-        classes = x.locator("[data-classes]")
-        numbers = classes.inner_text()
-        drag(page, x.locator(".widget-hslider").first, 0.5)
-        expect(classes).not_to_have_text(numbers, timeout=20000)
-        assert "import" not in page.locator("body").inner_text()
-        assert page.errors == [] and page.others == [], (page.errors, page.others)
-        page.screenshot(path=artefacts / "app.png")
-        page.close()
+    with serving(args, folder, port, f"/?token={TOKEN}") as app:
+        yield app
+
+
+def open_app(browser, app, name: str, **size):
+    "A page of an app, and its first explorer."
+    page = watched(browser, app["url"], **size)
+    address = f"{app['url']}/voila/render/explore_{name}.ipynb?token={TOKEN}"
+    page.goto(address, timeout=120000)  # it loads until the cells have run
+    x = page.locator(".lm-explorer").first
+    x.wait_for(timeout=90000)
+    expect(x.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60000)
+    return page, x
+
+
+def test_app_without_code(browser, app, artefacts):
+    "Voila shows an explorer without its code, to those who have the token."
+    address = f"{app['url']}/voila/render/explore_groups.ipynb"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        assert "/login" in answer.url, "without the token one is asked for it"
+    page, x = open_app(browser, app, "groups")
+    classes = x.locator("[data-classes]")
+    numbers = classes.inner_text()
+    drag(page, x.locator(".widget-hslider").first, 0.5)
+    expect(classes).not_to_have_text(numbers, timeout=20000)
+    assert "import" not in page.locator("body").inner_text()
+    assert page.errors == [] and page.others == [], (page.errors, page.others)
+    page.screenshot(path=artefacts / "app.png")
+    page.close()
+
+
+def test_app_on_a_telephone(browser, app, artefacts):
+    "A photograph is asked about on a narrow page without code."
+    page, x = open_app(browser, app, "locate", width=390, height=844)
+    verdict, ground = x.locator("[data-verdict]"), x.locator(".js-plotly-plot").first
+    expect(verdict).to_have_attribute("data-verdict", "known")
+    assert "this answer" in x.locator(".js-plotly-plot").nth(1).inner_text(), "figures are as they are now"
+    upload(x, "holiday.png", noise_png(60))
+    expect(x.locator(".lm-pair")).to_contain_text("holiday.png", timeout=20000)
+    expect(verdict).to_have_attribute("data-verdict", "not in this collection")
+    ground.scroll_into_view_if_needed()
+    page.wait_for_timeout(600)
+    assert ground.bounding_box()["width"] <= 390
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    assert "import" not in page.locator("body").inner_text()
+    assert page.errors == [] and page.others == [], (page.errors, page.others)
+    page.screenshot(path=artefacts / "app-telephone.png")
+    page.close()
 
 
 @pytest.mark.skipif(
