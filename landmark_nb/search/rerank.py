@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['BY_LABELS', 'RERANKERS', 'SEARCH_HELP', 'Reranker', 'as_searched', 'wants_photographs', 'reranked', 'QueryExpansion',
            'by_query_expansion', 'DatabaseAugmentation', 'by_augmented_database', 'KReciprocal', 'by_k_reciprocal',
-           'Diffusion', 'by_diffusion', 'SuperGlobal', 'by_superglobal', 'Geometry', 'by_geometry', 'check_reranker']
+           'Diffusion', 'by_diffusion', 'SuperGlobal', 'by_superglobal', 'Geometry', 'by_geometry', 'check_reranker',
+           'by_sequence']
 
 # %% ../../nbs/search/10_rerank.ipynb #01b709a3
 import inspect
@@ -25,6 +26,7 @@ from landmark_nb.search.neighbours import (
     k_reciprocal,
     superglobal,
 )
+from .sequences import Following, follow
 
 # %% ../../nbs/search/10_rerank.ipynb #bae3e817
 BY_LABELS = dict.fromkeys(("soft_labels", "sort_2019", "winner_2021"), "labels_soft")
@@ -74,12 +76,9 @@ def reranked(
     database,  # float [n, d]
     photographs: tuple | None = None,  # Manifests of queries and database, for a step that wants them
 ) -> Ranking:  # [q, k]
-    "What a chosen step makes of a ranking. Raises `ValueError` where photographs are wanting."
-    if not wants_photographs(chosen.name):
-        return make(RERANKERS, chosen, ranking, queries, database)
-    if photographs is None:
-        raise ValueError(f"rerank={chosen.name}: looks at the photographs, and there are descriptors alone")
-    return make(RERANKERS, chosen, ranking, queries, database, photographs=photographs)
+    "What a chosen step makes of a ranking. Raises as the step does."
+    more = dict(photographs=photographs) if wants_photographs(chosen.name) else {}
+    return make(RERANKERS, chosen, ranking, queries, database, **more)
 
 # %% ../../nbs/search/10_rerank.ipynb #f28bc3d6
 SEARCH_HELP = "how is searched anew: exact, or the name of a faiss index"
@@ -197,3 +196,12 @@ def check_reranker(
     "Have a step look whether it could begin. Raises whatever its settings' `check` does."
     if hasattr(chosen.settings, "check"):
         chosen.settings.check()
+
+# %% ../../nbs/search/10_rerank.ipynb #23c005ba
+@RERANKERS.register("sequence", Following)
+def by_sequence(
+    ranking: Ranking, queries, database, settings: Following, photographs: tuple | None = None
+) -> Ranking:
+    "Queries in the order in which they were taken: a camera that was here is not far away in the next one."
+    places = None if photographs is None else photographs[1].place
+    return follow(ranking, len(database), places, settings, queries, database)
