@@ -198,11 +198,14 @@ def reach(
     plane: Plane,
 ) -> tuple[np.ndarray, float]:  # the middle, metres to each side
     "What a look around an answer shows: the estimate, its ring, and its matches."
-    middle = spots_on(plane, [answer])[0]
-    seen = [m for m in answer.matches if m.agrees or not answer.known]
-    off = spots_on(plane, seen) - middle
-    most = np.abs(off).max(initial=0, where=np.isfinite(off))
-    return middle, max(20.0, 1.3 * float(most), 1.6 * (answer.error_m or 0))
+    ring = circle(spots_on(plane, [answer])[0], answer.error_m or 0)
+    seen = spots_on(plane, [m for m in answer.matches if m.agrees or not answer.known])
+    spots = np.concatenate([ring, seen])
+    spots = spots[np.isfinite(spots).all(1)]
+    if not len(spots):
+        return np.full(2, np.nan), 20.0
+    low, high = spots.min(0), spots.max(0)
+    return (low + high) / 2, max(20.0, 0.6 * float((high - low).max()))
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #f45d1945
 PALE_RED, PALE_BLUE = "rgba(201,58,58,.13)", "rgba(47,111,222,.10)"
