@@ -12,7 +12,8 @@ __all__ = ['DEGREE', 'NAMED', 'PALE_RED', 'PALE_BLUE', 'OUTLINE', 'LAYERS', 'ARE
            'picked', 'match_lines', 'match_cards', 'large', 'pair_html', 'Pick', 'mega', 'Pieces', 'Sender', 'DropZone',
            'Camera', 'by_name', 'example_cards', 'Asked', 'asked_cards', 'control', 'Among', 'Asking', 'GroundMap',
            'AnswerMap', 'SureCurve', 'room', 'titled', 'row', 'LocateParts', 'LocateState', 'LocateView', 'area_words',
-           'area_ring', 'same_match', 'same_question', 'LocateAgain', 'LocateNear', 'LocateAsk', 'LocateExplorer']
+           'area_ring', 'with_border', 'same_match', 'same_question', 'LocateBorder', 'LocateAgain', 'LocateBack',
+           'LocateNear', 'LocateAsk', 'LocateExplorer']
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #6798dcfa
 import html
@@ -799,9 +800,9 @@ class Asking(Among):
         self.precision = control(W.FloatSlider, "precision", text, **share)
 
     @property
-    def controls(self) -> tuple:
-        "All of them; when one changes, the answer may be another."
-        return self.k, self.precision, self.year, self.label, self.area
+    def among(self) -> tuple:
+        "The controls for the photographs that one looks among."
+        return self.year, self.label, self.area
 
     def useful(self) -> list:
         "The controls that leave a choice."
@@ -938,7 +939,8 @@ class LocateParts(Explorer):
     def __init__(
         self, asking: Asking, sure: SureCurve, on_map: AnswerMap | None, examples: str, most_bytes: int
     ):
-        self.k, self.precision, self.year, self.label, self.area = asking.controls
+        self.k, self.precision = asking.k, asking.precision
+        self.year, self.label, self.area = asking.among
         self.drop, self.camera = DropZone(most=most_bytes), Camera(most=most_bytes)
         self.examples, self.cards, self.history = Pick(html=examples), Pick(), Pick()
         self.message, self.verdict, self.facts, self.pair = (words(c) for c in ("lm-message", "", "", ""))
@@ -1040,6 +1042,17 @@ def area_ring(
     spot = plane(*np.array(centre, float).reshape(2, 1))
     return spot, circle(spot[0], metres) if metres else np.empty((0, 2))
 
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #c74a9645
+def with_border(
+    answer,
+    threshold: float | None,  # the confidence that is enough; None where nothing was measured
+    precision: float,
+):  # an answer
+    "The same answer at another precision."
+    if answer.known is None or threshold is None:
+        return answer
+    return replace(answer, known=answer.confidence >= threshold, precision=precision)
+
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #b96c2f3f
 KEPT = 12  # questions, some 3 MB each
 
@@ -1059,9 +1072,20 @@ def same_question(a, b) -> bool:
     "Whether two described photographs are the same one, by name and descriptor."
     return a.name == b.name and np.array_equal(a.vector, b.vector)
 
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #358eedf1
+class LocateBorder(LocateView):
+    "Moves the border between what is known and what is not."
+
+    def move_border(self, precision: float):
+        "Say again whether the place is known, at another precision."
+        if self.answer:
+            asked, threshold = self.asked[self.now], self._sure.threshold(precision)
+            self.asked[self.now] = replace(asked, answer=with_border(asked.answer, threshold, precision))
+            self._draw()
+
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #c03e8aca
-class LocateAgain(LocateView):
-    "Asks again: as the controls say, near another place, or what was asked before."
+class LocateAgain(LocateBorder):
+    "Asks again, as the controls say."
 
     def _refuse(self, why: str):
         self.message.value = word(printable(why), True)
@@ -1090,6 +1114,10 @@ class LocateAgain(LocateView):
             for layer, spots in zip((CLICKED, AREA), area_ring(there.plane, self.centre, metres)):
                 self._map.mark(layer, spots)
 
+# %% ../../../nbs/viz/explorers/07_locate.ipynb #a8113944
+class LocateBack(LocateAgain):
+    "Turns to another question."
+
     def look_back(self, number: int):
         "Show a question that was asked before, by its number; the latest is 0."
         if 0 <= number < len(self.asked) and number != self.now:
@@ -1102,7 +1130,7 @@ class LocateAgain(LocateView):
         self.refresh()
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #18bafb68
-class LocateNear(LocateAgain):
+class LocateNear(LocateBack):
     "Looks near a place, or near a match."
 
     def click_place(self, number: int):
@@ -1179,7 +1207,8 @@ class LocateExplorer(LocateAsk):
             sender.listen(lambda name, data: self.ask(data, name), self._refuse)
         self.near.on_click(lambda _: self.look_near_match())
         on_value(self._leave, self.area)
-        on_value(lambda _: self.refresh(), *self._asking.controls)
+        on_value(lambda _: self.refresh(), self.k, *self._asking.among)
+        on_value(self.move_border, self.precision)
         on_value(self._try, self.examples)
         on_value(self.choose, self.cards)
         on_value(self.look_back, self.history)
