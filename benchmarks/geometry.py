@@ -1,19 +1,25 @@
 """Geometric verification: what it gains over the search alone, and what a photograph and a pair cost.
 
-python benchmarks/geometry.py [FOLDER] [sift,xfeat,lightglue]
+python benchmarks/geometry.py [FOLDER] [--matchers sift,xfeat,lightglue] [--sets NAME,NAME] [--threads]
 
-Descriptors are those of EfficientNet-Lite0 with GeM, not trained for places. Sets: the test part of a drawn city
-with photographs of 128 and of 320 pixels, and, where a folder with sf-toy/, corridor/ and ie-tower/ is given,
-real photographs. Matchers that are not installed are left out; LightGlue is asked on the small sets alone.
+Results that are there already stay, so that it can be measured in pieces; --threads measures one thread
+against two, for which the machine has to be idle.
+
+Descriptors are those of EfficientNet-Lite0 with GeM, not trained for places. Sets: the test part of a drawn
+city (of a seed that no default was chosen on) with photographs of 128 and of 320 pixels, and, where a FOLDER
+with sf-toy/, corridor/ and ie-tower/ is given, real photographs. LightGlue is asked on the small ones alone.
 """
 
-import sys
+import argparse
+import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import save
+from common import RESULTS, save
 from evidence import TOY
 
 from landmark_nb.config import pick
@@ -44,7 +50,9 @@ PIXELS = {
 
 def drawn(size: int) -> PlaceSet:
     "The test part of a city: 976 photographs, 400 queries, a quarter of each condition."
-    parts = dict(train_blocks=1, val_blocks=1, test_blocks=2, rows=3, years=1, spacing=1000.0, val_queries=1)
+    parts = dict(
+        seed=1, train_blocks=1, val_blocks=1, test_blocks=2, rows=3, years=1, spacing=1000.0, val_queries=1
+    )
     world = write_world(WorldConfig(size=size, **parts), home() / "worlds")
     return read_place_sets(world / "test")[0]
 
@@ -65,27 +73,35 @@ def corridor(folder: Path) -> PlaceSet:
 
 
 def tower(folder: Path) -> PlaceSet:
-    "Frames of the floors of a building; right is the same floor."
+    "Frames of the floors of a building, every fourth query; right is the same floor."
     parts = read_label_csv(folder / "dataset.csv")
-    database, queries = parts["gallery"], parts["query"]
+    database, queries = parts["gallery"], parts["query"][::4]
     return PlaceSet("ie-tower", database, queries, positives_by_label(database, queries))
 
 
-def sets(folder: Path | None) -> dict[str, PlaceSet]:
-    "What is measured on."
-    found = {f"drawn city, {size} px": drawn(size) for size in (128, 320)}
+def sets(folder: Path | None) -> dict[str, Callable[[], PlaceSet]]:
+    "What is measured on, each made when it is asked for."
+    found = {f"drawn city, {size} px": partial(drawn, size) for size in (128, 320)}
     if folder:
-        found |= {"sf-toy": toy(folder / "sf-toy"), "corridor": corridor(folder / "corridor")}
-        found["ie-tower"] = tower(folder / "ie-tower")
+        real = {"sf-toy": toy, "corridor": corridor, "ie-tower": tower}
+        found |= {name: partial(read, folder / name) for name, read in real.items()}
     return found
 
 
-def search(net: Embedder, place: PlaceSet, pixels: int):
-    "The ranking of the frozen trunk, and CPU milliseconds a photograph."
+def search(net: Embedder, place: PlaceSet, name: str):
+    "The ranking of the frozen trunk; descriptors are kept."
+    folder, pixels = home() / "runs/benchmark-geometry" / name.replace(" ", "-"), PIXELS[name]
+    sides = dict(database=place.database, queries=place.queries)
+    vectors = {part: extract(net, m, pixels, folder / part, progress=False) for part, m in sides.items()}
+    return knn(vectors["queries"], vectors["database"], min(100, len(place.database)))
+
+
+def descriptor_ms(net: Embedder, place: PlaceSet, name: str, photographs: int = 64) -> float:
+    "CPU milliseconds that a descriptor takes, file included."
+    part = place.database[np.arange(min(photographs, len(place.database)))]
     began = time.process_time()
-    database, queries = (extract(net, m, pixels, progress=False) for m in (place.database, place.queries))
-    spent = 1000 * (time.process_time() - began) / (len(database) + len(queries))
-    return knn(queries, database, min(100, len(database))), spent
+    extract(net, part, PIXELS[name], progress=False)
+    return round(1000 * (time.process_time() - began) / len(part), 1)
 
 
 def gain(before: np.ndarray, after: np.ndarray) -> dict:
@@ -140,25 +156,35 @@ def threads(place: PlaceSet, ranking, queries: int = 60) -> dict:  # threads -> 
     return seconds
 
 
-def wanted(argv: list[str]) -> tuple[Path | None, list[str]]:
-    "The folder of real photographs, and the matchers that are installed."
-    folder = next((Path(word) for word in argv if Path(word).is_dir()), None)
-    names = next((word.split(",") for word in argv if not Path(word).is_dir()), ["sift"])
-    return folder, names
+def measured_before() -> dict:
+    "What the file of results holds."
+    file = RESULTS / "geometry.json"
+    return json.loads(file.read_text()) if file.exists() else dict(rows={}, threads={})
+
+
+def arguments() -> argparse.Namespace:
+    "The command line."
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--matchers", default="sift", type=lambda text: text.split(","))
+    parser.add_argument("--sets", default=list(PIXELS), type=lambda text: text.split(","))
+    parser.add_argument("--threads", action="store_true")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, names = wanted(sys.argv[1:])
+    asked, kept = arguments(), measured_before()
     net = Embedder(ModelConfig("tf_efficientnet_lite0", "imagenet", 0, 0))
-    rows, seconds = {}, {}
-    for name, place in sets(folder).items():
-        ranking, described = search(net, place, PIXELS[name])
-        rows[name] = dict(database=len(place.database), descriptor_ms=round(described, 1))
-        for matcher in names:
+    for name, make_set in sets(asked.folder).items():
+        if name not in asked.sets:
+            continue
+        place = make_set()
+        ranking, row = search(net, place, name), kept["rows"].setdefault(name, {})
+        row |= dict(database=len(place.database), descriptor_ms=descriptor_ms(net, place, name))
+        for matcher in asked.matchers:
             if matcher != "lightglue" or name in SMALL:
-                rows[name][matcher] = measure(place, ranking, matcher)
-                print(name, matcher, rows[name][matcher]["all"], flush=True)
-        if name == "drawn city, 320 px":
-            seconds = threads(place, ranking)
-    save("geometry", settings=str(Geometry()), rows=rows, threads=seconds)
+                row[matcher] = measure(place, ranking, matcher)
+        if asked.threads:
+            kept["threads"][name] = threads(place, ranking)
+    save("geometry", settings=str(Geometry()), rows=kept["rows"], threads=kept["threads"])

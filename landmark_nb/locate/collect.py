@@ -304,7 +304,7 @@ def bring_up_to_date(
     fresh = found.new + found.changed
     positions, where = where_of(source, ids, fresh, there)
     again = sorted({*found.touched, *moved(source, ids, where, there)} - set(fresh))
-    bad = []
+    bad, written = [], []
     show = dict(desc="describing", unit="img", disable=not progress, **note_progress)
     with tqdm(total=len(ids), initial=len(ids) - len(fresh), **show) as bar:
         for write, names in ((add_rows, found.new), (put_rows, found.changed)):
@@ -312,10 +312,13 @@ def bring_up_to_date(
             for some, vectors, marks in in_blocks(batches):
                 if some:
                     write(table, rows_of(source, some, where, file_columns(marks)), vectors)
+                written += some
                 bar.update(len(some))
     rewrite(table, source, again, where)
-    remove_rows(table, found.gone)
+    spoilt = set(found.changed) - set(written)  # what cannot be decoded any more
+    remove_rows(table, found.gone + sorted(source.prefix + name for name in spoilt))
     for message in bad:
         on_bad(message)
-    counts = len(found.new), len(found.changed), len(again), len(found.gone)
+    new = len(set(written) & set(found.new))
+    counts = new, len(written) - new, len(again), len(found.gone)
     return Done(positions, *counts, len(ids) - len(fresh) - len(again), tuple(bad))

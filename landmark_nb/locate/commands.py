@@ -35,7 +35,7 @@ class IndexConfig(Config):
     )
     size: int = knob(0, "pixels of a square image; 0: the model's own, 384 for a trunk", 0)
     radius: float = knob(25.0, "metres: what counts as the same place", 0.01)
-    verify: int = knob(0, "first matches of a question that are compared with it point by point", 0, 20)
+    verify: int = knob(10, "first matches of a question that are compared with it point by point", 0, 20)
     dtype: str = knob("float16", "of the stored descriptors", choices=("float16", "float32"))
     batch: int = knob(16, "photographs that are described at a time", 1)
     device: str = knob("auto", "auto, cpu, cuda or cuda:N")

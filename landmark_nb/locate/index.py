@@ -885,7 +885,7 @@ class PlaceIndex(MeasuredIndex):
         size: int = 0,  # pixels of a square; 0: the model's own, 384 for a trunk
         radius: float = 25.0,  # metres: what counts as the same place
         dtype: str = "float16",  # of the stored descriptors
-        verify: int = 0,  # first matches of a question that are compared point by point, at most 20
+        verify: int = 10,  # first matches of a question that are compared point by point, at most 20
         batch: int = 16,  # photographs that are described at a time
         device: str = "auto",
         progress: bool = True,
