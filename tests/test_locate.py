@@ -111,7 +111,20 @@ def command(*words, **more) -> subprocess.Popen:
 
 
 def test_a_build_that_is_killed_goes_on_and_ends_the_same(city, index, tmp_path):
-    settings = ["-p", "model", city / "tiny.safetensors", "-p", "size", "64", "-p", "batch", "2", "-p", "verify", "0"]
+    settings = [
+        "-p",
+        "model",
+        city / "tiny.safetensors",
+        "-p",
+        "size",
+        "64",
+        "-p",
+        "batch",
+        "2",
+        "-p",
+        "verify",
+        "0",
+    ]
     line = ["index", "build", city / "photos", "--to", tmp_path / "killed", *settings]
     for seconds in (0.2, 0.8):
         process = command(*line)
