@@ -170,7 +170,7 @@ def test_pushing_uploads_what_was_saved(tmp_path, model, monkeypatch):
     monkeypatch.setattr(Api, "asked", [])
     about = dict(metrics=[dict(set="test", recall={"1": 0.5})])
     more = dict(private=True, commit_message="First", model_card_kwargs=about)
-    assert model.push_to_hub("me/mine", **more) == "commit of me/mine"
+    assert model.push_to_hub(repo_id="me/mine", **more) == "commit of me/mine"
     (create, (_, repo, files, message)) = Api.asked
     assert create == ("create", "me/mine", True) and repo == "me/mine" and message == "First"
     assert sorted(files) == ["README.md", "config.json", "model.safetensors"]

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from processes import ENV, begin, finish, good
 
+from landmark_nb.__main__ import main
 from landmark_nb.config import from_flat
 from landmark_nb.images import read_image
 from landmark_nb.models.aggregate import AGGREGATIONS
@@ -112,9 +113,15 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path):
         ("shorten {d}/m.safetensors {d} {d}/s.safetensors", "no images"),
         ("shorten {d}/m.safetensors {d} {d}/m.safetensors", "is a model that was not shortened"),
     ):
-        code, out, err = finish(begin(["-m", "landmark_nb", *line.format(d=tmp_path).split()]))
-        assert code == 1 and not out and words in err.strip().splitlines()[-1], err
+        with pytest.raises((ValueError, OSError)) as said:
+            main(line.format(d=tmp_path).split())
+        assert words in str(said.value)
         assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_an_error_is_a_line(tmp_path):
+    code, out, err = finish(begin(["-m", "landmark_nb", "export", tmp_path / "none", tmp_path / "m.onnx"]))
+    assert code == 1 and not out and len(err.strip().splitlines()) == 1 and "no such file or folder" in err
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
@@ -178,6 +185,27 @@ def test_a_command_line_from_trunk_to_file(tmp_path):
     words = ["-m", "landmark_nb", "export", "tf_efficientnet_lite0", tmp_path / "m.onnx", "-p", "size", "64"]
     assert "1280 numbers of 64 x 64 pixels" in good(begin(words))
     assert json.loads(onnx_facts(tmp_path / "m.onnx")["model"])["trunk"] == "tf_efficientnet_lite0"
+
+
+def test_what_others_published(tmp_path):
+    from landmark_nb.models.published import LAYOUTS
+
+    model = Embedder(ModelConfig("resnet18", "none", 32, 0))
+    there = {LAYOUTS["cosplace"].there(name): t for name, t in model.state_dict().items()}
+    torch.save(there, tmp_path / "c.pth")
+    words = [
+        "-m",
+        "landmark_nb",
+        "export",
+        f"cosplace:{tmp_path}/c.pth",
+        tmp_path / "m.onnx",
+        "-p",
+        "size",
+        "64",
+    ]
+    assert "32 numbers of 64 x 64 pixels" in good(begin(words))
+    facts = onnx_facts(tmp_path / "m.onnx")
+    assert facts["fingerprint"] == fingerprint(model) and str(tmp_path) not in facts["model"]
 
 
 def test_the_same_model_from_its_file(tmp_path):

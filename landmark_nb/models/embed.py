@@ -415,25 +415,25 @@ class OnHub:
     @classmethod
     def from_pretrained(
         cls,
-        name,  # a folder, or OWNER/NAME on the hub
+        pretrained_model_name_or_path,  # a folder, or OWNER/NAME on the hub
         **how,  # as in `models.hub.find`
     ) -> "Embedder":
         "A model from a folder or from the hub. Raises as `models.hub.find` and `load_model` do."
         from landmark_nb.models.hub import find
 
-        return load_model(find(name, **how))
+        return load_model(find(pretrained_model_name_or_path, **how))
 
-    def save_pretrained(self, folder, **more):
+    def save_pretrained(self, save_directory, **more):
         "Write it as a folder; `more`: as in `models.hub.save_to`."
         from landmark_nb.models.hub import save_to
 
-        return save_to(folder, self, partial(save_model, for_others=True), **more)
+        return save_to(save_directory, self, partial(save_model, for_others=True), **more)
 
-    def push_to_hub(self, repo: str, **more) -> str:
-        "Put it on the hub; `repo`: OWNER/NAME, `more`: as in `models.hub.push`. Gives the commit's address."
+    def push_to_hub(self, repo_id: str, **more) -> str:
+        "Put it on the hub as OWNER/NAME; `more`: as in `models.hub.push`. Gives the commit's address."
         from landmark_nb.models.hub import push
 
-        return push(self, partial(save_model, for_others=True), repo, **more)
+        return push(self, partial(save_model, for_others=True), repo_id, **more)
 
 # %% ../../nbs/models/05_embed.ipynb #8504c6c4
 class Embedder(OnHub, Positioned):

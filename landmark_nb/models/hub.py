@@ -197,7 +197,11 @@ def push(
 def find(
     name,  # a folder, or OWNER/NAME on the hub
     fetch: Callable = snapshot_download,
-    **how,  # revision, token, cache_dir, local_files_only, force_download: as huggingface_hub has them
+    revision: str | None = None,  # and the others: as huggingface_hub has them; of no use for a folder
+    token: str | bool | None = None,
+    cache_dir=None,
+    local_files_only: bool = False,
+    force_download: bool = False,
 ) -> Path:  # of the model's file
     """A model's file, from a folder or from the hub, once it and what lies beside it were looked at.
 
@@ -208,6 +212,8 @@ def find(
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         raise FileNotFoundError(f"{name}: no such folder, and a model of the hub is named OWNER/NAME")
     try:
+        how = dict(revision=revision, token=token, cache_dir=cache_dir)
+        how |= dict(local_files_only=local_files_only, force_download=force_download)
         folder = fetch(str(name), allow_patterns=[CONFIG, WEIGHTS], **how)
     except Exception as e:  # whatever a network makes of it
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:160]}"
