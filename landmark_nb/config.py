@@ -337,9 +337,9 @@ def similar_names(known, name: str, most: int = 4) -> list[str]:
 def unknown(recipe, name: str, value) -> ValueError:
     "What is wrong with a setting that the recipe does not have."
     known = flat_fields(recipe)
-    for f, _ in known.values():
+    for f, path in known.values():
         for method in f.metadata.get("registry", ()):
-            if name.startswith(f"{method}_"):
+            if name.startswith(f"{method}_") and value_at(recipe, path) != method:
                 text = f"is a setting of {f.name}={method}, which is not chosen: set {f.name}, too"
                 return ValueError(f"parameter {name}={value!r}: {text}")
     near = difflib.get_close_matches(name, known, 3) or similar_names(known, name)
