@@ -190,7 +190,7 @@ def main(sizes: list[int]):
             write_descriptors(path, n)
             result[f"{n}"] = {name: child(__file__, "way", path, name) for name in WAYS}
             print(n, json.dumps(result[f"{n}"], indent=1), flush=True)
-    save("index", dim=DIM, k=K, questions=ASKED, sizes=result)
+        save("index", dim=DIM, k=K, questions=ASKED, sizes=result)
 
 
 if __name__ == "__main__":
