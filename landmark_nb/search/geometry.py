@@ -102,7 +102,7 @@ class Verification(Config):
 
     matcher: Chosen = choose(MATCHERS, "sift", "what finds points and pairs them")
     size: int = knob(640, "pixels along the longer side at which a photograph is looked at", 32, 4096)
-    points: int = knob(1024, "points of a photograph, at most", 16, 16384)
+    points: int = knob(1024, "points of a photograph, at most", 16, 8192)
     model: str = knob("fundamental", "the move that pairs must agree on", choices=tuple(MODELS))
     pixels: float = knob(3.0, "distance up to which a point agrees, in pixels of that size", 0.1, 100)
     mb: int = knob(256, "megabytes of candidates' points that are kept for the next query", 0, 1_000_000)
@@ -159,17 +159,22 @@ class Verifier:
         opencv()  # what is not installed, is said now
         self.matcher = make(MATCHERS, settings.matcher)
         self.kept = Kept(self.features, settings.mb * 1_000_000)
-        self.told = set()
+        self.told, self.lock = set(), threading.Lock()
 
     def features(self, photo) -> Features:
         "The points of a file, or of uint8 [h, w, 3]."
         try:
             return features_of(photo, self.matcher, self.settings.size, self.settings.points)
         except (BadImage, FileNotFoundError) as e:
-            if str(e) not in self.told:
-                self.told.add(str(e))
-                self.say(f"nothing can be verified with {e}")
+            self.say_once(f"nothing can be verified with {e}")
             return no_features()
+
+    def say_once(self, text: str):
+        "Say what is wrong with a photograph, the first time."
+        with self.lock:
+            if text not in self.told:
+                self.told.add(text)
+                self.say(text)
 
     def features_once(self, photo) -> Features:
         "The same; of a file by its name they are kept."
