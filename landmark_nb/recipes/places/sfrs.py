@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 
 from ...config import Chosen, choose, knob
-from ...models.aggregate.netvlad import NetVLAD
 from ...models.embed import Embedder, ModelConfig
 from .netvlad import NetVLADRecipe, TupleData, TupleTraining
 from .recipes import batches_of_sample, begin_training
@@ -32,7 +31,7 @@ def check_regions(
 ):
     "Raise `ValueError` for a model that does not aggregate by NetVLAD, or a map that has no quarters."
     model = Embedder(cfg)
-    if not isinstance(model.aggregation, NetVLAD):
+    if not hasattr(model.aggregation, "shares"):  # of each cluster in each place: what a VLAD sums
         name = cfg.aggregation.name
         raise ValueError(f"parameter aggregation={name!r}: regions are sums of VLADs; use netvlad")
     with torch.no_grad():
