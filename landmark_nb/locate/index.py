@@ -10,7 +10,7 @@ __all__ = ['ENOUGH', 'SAMPLE', 'DIM', 'FORMAT', 'LEAST_SIDE', 'NO_LABEL', 'MOST_
            'OpenIndex', 'match_of', 'said_place', 'sure_of', 'by_points', 'Heard', 'hear', 'weighed', 'about_place',
            'about_sureness', 'answer_of', 'PlaceQuestions', 'chunks', 'check_verify', 'PlacePoints', 'PlaceAnswers',
            'check_new', 'begin', 'same_model', 'prefix_for', 'positions_path', 'UpdatedIndex', 'matching',
-           'with_folder', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'PlaceIndex', 'index_info']
+           'with_folder', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'of_folder', 'PlaceIndex', 'index_info']
 
 # %% ../../nbs/locate/07_index.ipynb #fe5688d1
 import contextlib
@@ -867,6 +867,21 @@ class MeasuredIndex(ChangedIndex):
                 self.about = replace(self.about, **{name: found})
                 say(calibration_words(found))
 
+# %% ../../nbs/locate/07_index.ipynb #7345b460
+def of_folder(index: PlaceAnswers, path: str) -> About:
+    "What is said of an index whose photographs lie in a folder; they may have moved there with it."
+    first, *others = index.about.sources
+    if first.path == path:
+        return index.about
+    ids = [
+        name for name in read_rows(index.table, ["id"])["id"] if index.path_of(name).startswith(first.path)
+    ]
+    there = sum(os.path.exists(os.path.join(path, name)) for name in ids[:1000])
+    if os.path.isdir(first.path) or 2 * there < len(ids[:1000]):
+        text = f"is an index of {first.path}; add adds another folder to it"
+        raise ValueError(f"{printable(index.folder)}: {text}")
+    return replace(index.about, sources=(replace(first, path=path), *others))
+
 # %% ../../nbs/locate/07_index.ipynb #32cf9f20
 class PlaceIndex(MeasuredIndex):
     """Photographs that can be asked: made by `build`, opened by `open`. Many may read while one writes.
@@ -902,9 +917,7 @@ class PlaceIndex(MeasuredIndex):
         index = cls(to, device)
         if model or size:
             same_model(index, model or index.about.model, size or index.about.size)
-        if index.about.sources[0].path != source.path:
-            text = f"is an index of {index.about.sources[0].path}; add adds another folder to it"
-            raise ValueError(f"{printable(to)}: {text}")
+        index.about = of_folder(index, source.path)
         index.update(batch, progress, say)
         return index
 
