@@ -91,7 +91,7 @@ def lance(vectors, rows, queries, right, near, folder: Path) -> dict:
     tidy(table, exact=1 << 60)
     result["write_s"] = round(time.perf_counter() - start, 1)
 
-    def ask(q, where="", lists=20):
+    def ask(q, where="", lists=20):  # as many as faiss visits
         return nearest(table, q, K, where, lists)[0]["size"].to_list()
 
     found, result["all"] = timed(ask, queries)

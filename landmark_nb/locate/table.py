@@ -195,7 +195,7 @@ def nearest(
     vector: np.ndarray,  # float [d], of unit length
     k: int,
     where: str = "",  # a filter; the nearest of those that pass
-    lists: int = 20,  # of an index of lists: how many are visited
+    lists: int = 0,  # of an index of lists: how many are visited; 0: a quarter of them
     again: int = 10,  # times k: candidates of an index whose scores are computed in full
 ) -> tuple[pl.DataFrame, np.ndarray]:  # [at most k] rows with `score`, float32 [at most k, d]
     "The nearest photographs. Raises `ValueError` for a descriptor of another length."
@@ -204,6 +204,7 @@ def nearest(
         raise ValueError(f"a descriptor of shape {vector.shape}; the index holds some of length {table.dim}")
     if not np.isfinite(vector).all() or k < 1:
         raise ValueError(f"k={k}, and a descriptor of finite numbers: k must be at least 1")
+    lists = lists or max(20, round(len(table) ** 0.5 / 4))
     query = table.table.search(vector).distance_type("dot").limit(k).nprobes(lists).refine_factor(again)
     query = query.where(where, prefilter=True).bypass_vector_index() if where else query
     arrow = query.select([*COLUMNS, "vector", "_distance"]).to_arrow()
