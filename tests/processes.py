@@ -40,6 +40,11 @@ def finish(process: subprocess.Popen, seconds: float = 240) -> tuple[int, str, s
     return process.returncode, out, err
 
 
+def last_line(err: str) -> str:
+    "The last that a process itself said: Python's own tracker of semaphores may speak after it."
+    return [line for line in err.splitlines() if line.strip() and "resource_tracker" not in line][-1]
+
+
 def good(process: subprocess.Popen, seconds: float = 240) -> str:
     "The output of a process that ends well."
     code, out, err = finish(process, seconds)

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from kill_workers import SETTINGS, final, same
 from lab import free_port
-from processes import HERE, alive, begin, descendants, fields_of, finish, good, settings_on_line, steps, train
+from processes import (
+    HERE,
+    alive,
+    begin,
+    descendants,
+    fields_of,
+    finish,
+    good,
+    last_line,
+    settings_on_line,
+    steps,
+    train,
+)
 
 from landmark_nb.experiments import configure, pick_device, run
 from landmark_nb.log import read_events
@@ -119,7 +131,7 @@ def test_from_shards(one_worker, tmp_path):
 
 def test_nan_names_group_round_and_checkpoint(one_worker, tmp_path):
     code, _, err = finish(start(tmp_path / "run", one_worker[0], lr=1e30, head_lr=1e30, restarts=1))
-    last = err.splitlines()[-1]
+    last = last_line(err)
     assert code and "FloatingPointError: the loss of group" in last
     assert "in the round of 2 local steps" in err and "last good checkpoint" in err
 
@@ -130,7 +142,7 @@ def test_a_run_folder_that_is_held(one_worker, tmp_path):
     held = RunFolder(tmp_path / "run", {})
     held.hold()
     code, _, err = finish(start(tmp_path / "run", one_worker[0], workers=1))
-    assert code and f"held by a run that is still going (process {os.getpid()}" in err.splitlines()[-1]
+    assert code and f"held by a run that is still going (process {os.getpid()}" in last_line(err)
 
 
 def test_more_workers_than_gpus(monkeypatch):
@@ -163,4 +175,4 @@ def test_refused(one_worker, tmp_path, settings, words):
 def test_a_machine_that_never_comes(one_worker, tmp_path):
     meet = dict(nodes=2, rendezvous=f"127.0.0.1:{free_port()}", join_minutes=0.05)
     code, _, err = finish(start(tmp_path / "run", one_worker[0], workers=1, **meet))
-    assert code and "did not meet" in err.strip().splitlines()[-1], err[-2000:]
+    assert code and "did not meet" in last_line(err), err[-2000:]
