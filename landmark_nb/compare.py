@@ -7,9 +7,9 @@ __all__ = ['ORDER', 'CITY', 'LR_IN_TURN', 'LR_SIDE_BY_SIDE', 'NESTEROV', 'STARTS
            'CUT', 'TRUNK', 'DEMO', 'PRESETS', 'FAIR', 'in_turn_runs', 'side_by_side_runs', 'paper_runs', 'Sizes',
            'check_multiple', 'Arm', 'schedule_of', 'in_turn', 'side_by_side', 'in_equal_time', 'arms_of', 'common_of',
            'gpu_runs', 'pair_runs', 'tuple_runs', 'method_runs', 'groups_of', 'check_groups', 'command_of', 'run_one',
-           'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses', 'settings_of', 'summary', 'collect',
-           'looks_of', 'check_looks', 'best', 'first_reaching', 'percent', 'table_row', 'table', 'curves', 'losses',
-           'save_results']
+           'share_of_cores', 'run_all', 'turns_of', 'jumps', 'recall_points', 'mean_losses', 'settings_of', 'summary',
+           'collect', 'looks_of', 'check_looks', 'best', 'first_reaching', 'percent', 'table_row', 'table', 'curves',
+           'losses', 'save_results']
 
 # %% ../nbs/05_compare.ipynb #68bc33f0
 import json
@@ -308,6 +308,14 @@ def run_one(name: str, settings: dict, out: Path, threads: int) -> bool:
     with open(out / f"{name}.log", "w") as log:
         return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode == 0
 
+# %% ../nbs/05_compare.ipynb #c0be0001
+def share_of_cores(jobs: int) -> int:
+    "Threads of each of so many runs: an equal share of the cores, and no more than OMP_NUM_THREADS."
+    cores = os.cpu_count() or 1
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    allowed = int(most) if most.isdigit() and int(most) else cores
+    return max(1, min(allowed, cores // jobs))
+
 # %% ../nbs/05_compare.ipynb #6daf9f04
 def run_all(
     runs: dict,  # name -> settings
@@ -321,7 +329,7 @@ def run_all(
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = share_of_cores(jobs)
     with ThreadPoolExecutor(jobs) as pool:
         done = pool.map(lambda name: run_one(name, common | runs[name], out, threads), runs)
         bar = tqdm(done, total=len(runs), desc="runs", unit="run", disable=not progress, **note_progress)
