@@ -23,6 +23,7 @@ from knn import DIM, queries_of, write_descriptors
 
 ASKED, K = 50, 10
 PLACE, METRES = (47.5, 15.5), 500.0
+GRAPH = 100_000  # photographs up to which a graph is built; a million take over a quarter of an hour
 
 
 def columns(n: int) -> pl.DataFrame:
@@ -118,6 +119,8 @@ def lance(vectors, rows, queries, right, near, folder: Path) -> dict:
     add_rows(table, more, vectors[:1000])
     result["add_1000_s"] = round(time.perf_counter() - start, 3)
     result["disk_mb"] = on_disk(folder)
+    if len(rows) > GRAPH:
+        return result
     table.table.delete("starts_with(id, 'more/')")
     start = time.perf_counter()
     table.table.create_index("vector", config=HnswSq(distance_type="dot"), replace=True)

@@ -1,6 +1,7 @@
 """A training step against a plain implementation: augmentation, forward, backward, two optimisers.
 
-Plain: each image jittered and cropped by itself with torchvision, Adam without a fused kernel.
+Plain: each image jittered and cropped by itself with torchvision, frozen batch norms computed, Adam without a
+fused kernel.
 Equal in both: trunk, frozen stages, memory format, batch, image size, threads.
 No files are read; `pipeline.py` adds files and the loader.
 """
@@ -25,6 +26,7 @@ from landmark_nb.data.layouts.sfxl import read_sfxl
 from landmark_nb.data.loaders import StepBatches
 from landmark_nb.data.samplers import group_images
 from landmark_nb.models.embed import Embedder, ModelConfig
+from landmark_nb.models.fold import unfold
 from landmark_nb.models.trunk import offline_lite0
 from landmark_nb.train.state import Head, OptimConfig, State, new_state, train_step
 
@@ -92,7 +94,7 @@ def setting(
 
 def make(
     trunk: str,
-    plain: bool,  # Adam without a fused kernel
+    plain: bool,  # batch norms by themselves, Adam without a fused kernel
 ) -> tuple[State, Head]:
     "A model and a head at their beginning."
     torch.manual_seed(0)
@@ -101,6 +103,7 @@ def make(
     state = new_state(Embedder(model), OptimConfig())
     head = state.head(0, np.ones(CLASSES, np.int64))  # CosFace asks for the number of classes alone
     if plain:
+        unfold(state.model)
         trained = [p for p in state.model.parameters() if p.requires_grad]
         state.opt = torch.optim.Adam(trained, 1e-5, foreach=False)
         head.opt = torch.optim.Adam(head.module.parameters(), 1e-2, foreach=False)

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['FOLDER', 'PHOTOS', 'INDEX_COMMANDS', 'given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'search',
            'found_rows', 'EvaluateConfig', 'evaluate', 'measure_run', 'DoctorConfig', 'examine', 'PlaceConfig', 'place',
-           'ShortenConfig', 'make_short', 'ExportConfig', 'export', 'report', 'add_command', 'pairs_on_line', 'help_of',
-           'add_index_commands', 'index_command', 'find_places', 'parser', 'add_away', 'nothing_to_save',
-           'train_till_stopped', 'main', 'is_ours', 'command_line']
+           'ShortenConfig', 'make_short', 'ExportConfig', 'export', 'report', 'add_command', 'whole_values',
+           'pairs_on_line', 'help_of', 'add_index_commands', 'index_command', 'find_places', 'parser', 'add_away',
+           'nothing_to_save', 'train_till_stopped', 'main', 'is_ours', 'command_line']
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ def given(pairs) -> dict:
     for name, value in pairs or ():
         if name in settings:
             raise ValueError(f"setting {name} is given twice")
-        settings[name] = value
+        settings[name] = value[1:] if re.match(r" -[\d.]", value) else value  # as `whole_values` has it
     return settings
 
 # %% ../nbs/07_main.ipynb #e3849c51
@@ -317,6 +318,15 @@ def add_command(commands, name: str, words: str, epilog: str, *positional):
     )
     return command
 
+# %% ../nbs/07_main.ipynb #c0de0001
+def whole_values(argv: list[str]) -> list[str]:
+    "A command line on which a value may begin with a minus: `-p near -33.9,151.2,500`."
+    out = list(argv)
+    for i, word in enumerate(argv[:-2]):
+        if word in ("-p", "--parameters") and re.match(r"-[\d.]", argv[i + 2]):
+            out[i + 2] = f" {argv[i + 2]}"
+    return out
+
 # %% ../nbs/07_main.ipynb #22d8f4cf
 def pairs_on_line(argv: list[str]) -> dict:
     "Settings on a command line that may be unfinished."
@@ -450,7 +460,7 @@ def main(argv: list[str] | None = None):
     What is wrong with settings or files is raised, and ends it with exit code 1; a training that was asked to
     end by SIGTERM has 75.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = whole_values(sys.argv[1:] if argv is None else argv)
     line = parser(argv).parse_args(argv)
     settings = given(line.pairs)
     if line.command == "train":

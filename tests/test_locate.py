@@ -198,7 +198,7 @@ def test_a_disk_that_cannot_be_written(city, index, tmp_path):
 def test_half_an_index(city, index, tmp_path):
     "Whatever file is lost or spoilt is named."
     photo = next((city / "questions").iterdir())
-    for lost, words in (("index.json", "build it again"), ("model.safetensors", "model.safetensors"),
+    for lost, words in (("index.json", "makes one"), ("model.safetensors", "model.safetensors"),
                         ("photographs.lance", "no index of photographs")):  # fmt: skip
         copy = shutil.copytree(index.folder, tmp_path / lost.split(".")[0])
         shutil.rmtree(copy / lost) if (copy / lost).is_dir() else (copy / lost).unlink()
@@ -253,7 +253,7 @@ def test_names_and_files_of_all_kinds(city, tmp_path):
         assert index.remove(name, say=told.append) == 1
     assert len(index) == 0 and index.locate(photos / odd[0]).matches == ()
     unread = index.locate(photos / "broken.jpg")
-    assert "broken.jpg" in unread.why and "cannot be decoded" in unread.why
+    assert "broken.jpg" in str(unread) and "cannot be decoded" in unread.why
 
 
 def test_photographs_without_gps(tmp_path, city):
@@ -270,6 +270,156 @@ def test_photographs_without_gps(tmp_path, city):
     assert [a.matches[0].lat for a in answers] == [None, 47.5] * 3
     with pytest.raises(ValueError, match="not one of 80 photographs has GPS in its EXIF"):
         PlaceIndex.build(city / "photos", tmp_path / "j", positions="exif", **how)
+    index = PlaceIndex.build(city / "photos", tmp_path / "j", positions="names", **how)
+    assert len(index) == 80, "what failed before its first photograph begins anew"
+
+
+def places_csv(city, file: Path, ids=None) -> Path:
+    "Where the photographs of the city were taken, as a csv; `ids`: as they are called there."
+    names = sorted(path.name for path in (city / "photos").iterdir())
+    ids = names if ids is None else list(map(ids, names))
+    spots = [(int(name.split("@")[1]) - 548000) / 100_000 for name in names]
+    days = [f"2024-05-0{name.split('2024050')[1][0]} 10:00:{i:02d}" for i, name in enumerate(names)]
+    rows = [f'"{name}",47.5,{15 + spot:.5f},{day}' for name, spot, day in zip(ids, spots, days)]
+    file.write_text("\n".join(["SourceFile,GPSLatitude (deg),GPS Longitude,Date", *rows]) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("called", ["{}", "{photos}/{}", "photos/{}", "{stem}"])
+def test_positions_of_a_csv(city, tmp_path, called):
+    "From the start, and for an index that has none yet; a clock's time is no other day."
+    how = dict(model=str(city / "tiny.safetensors"), size=64, **PLAIN)
+    words = dict(photos=city / "photos")
+    csv = places_csv(
+        city, tmp_path / "p.csv", lambda n: called.format(n, stem=n.removesuffix(".jpg"), **words)
+    )
+    later = PlaceIndex.build(city / "photos", tmp_path / "later", positions="none", **how)
+    assert later.rows(["lat"])["lat"].is_null().all() and later.about.by_place is None
+    later = PlaceIndex.build(city / "photos", tmp_path / "later", positions=str(csv), **QUIET)
+    first = PlaceIndex.build(city / "photos", tmp_path / "first", positions=str(csv), **how)
+    for index in (first, later):
+        rows = index.rows(["lat", "date"])
+        assert rows["lat"].is_not_null().all() and set(rows["date"]) == {"2024-05-01", "2024-05-02"}
+        assert index.about.by_place.condition == "day" and index.about.sources[0].positions == str(csv)
+
+
+def test_undated_photographs_are_not_of_another_day():
+    "Nor are those without a place of another spot."
+    from landmark_nb.locate.calibrate import Facts, conditions
+
+    nobody, days = np.full(3, -1), np.array([-1, 1, 2])
+    placed = np.array([[0.0, 0, 0], [1, 0, 0], [9, 0, 0]])
+    may, _ = conditions(*2 * [Facts(placed, nobody, days, np.arange(3))], 25, False)
+    assert may["day"].tolist() == [[False, False, False], [False, False, True], [False, True, False]]
+    assert may["spot"][0].tolist() == [False, False, True]
+    may, _ = conditions(*2 * [Facts(np.full((3, 3), np.nan), nobody, nobody, np.arange(3))], 25, True)
+    assert not may["day"].any() and not may["spot"].any() and may["others"].sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,x,y\na.jpg,1,2\n", "tells no place of its photographs"),
+        ("image,lat,lon\na.jpg,47.5,\n", "row 2 has one of lat and lon alone"),
+        ("image,lat,lon,date\na.jpg,47.5,15,05/17/2024\n", "row 2 has the date '05/17/2024'"),
+        ("image,lat,lon\nz.jpg,47.5,15\n", "names none of the photographs"),
+        ("image,lat,lon\n,47.5,15\n", "row 2 names no photograph"),
+    ],
+)
+def test_a_csv_that_tells_nothing(tmp_path, text, said):
+    from landmark_nb.locate.where import read_where
+
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_where(tmp_path, ["a.jpg"], str(tmp_path / "p.csv"))
+
+
+def test_two_handles_of_one_index(city, tmp_path):
+    "What one has added and the other has removed is there for both."
+    how = dict(model=str(city / "tiny.safetensors"), size=64, **PLAIN)
+    PlaceIndex.build(city / "photos", tmp_path / "i", **how)
+    one, two = PlaceIndex.open(tmp_path / "i"), PlaceIndex.open(tmp_path / "i")
+    one.add(city / "questions", **QUIET)
+    gone = two.rows(["id"])["id"][0]
+    two.remove(str(city / "photos" / gone), say=lambda text: None)
+    one.update(**QUIET)
+    again = PlaceIndex.open(tmp_path / "i")
+    assert len(again.about.sources) == 2 and again.about.removed == (gone,) and len(again) == 80 + 40 - 1
+
+
+def test_a_writer_that_dies_before_it_measured(city, tmp_path, monkeypatch):
+    "The next one measures, and knows the folder that was being added."
+    from landmark_nb.locate import index as module
+
+    how = dict(model=str(city / "tiny.safetensors"), size=64, **PLAIN)
+    shutil.copytree(city / "photos", tmp_path / "photos")
+    index = PlaceIndex.build(tmp_path / "photos", tmp_path / "i", **how)
+    monkeypatch.setattr(module, "tidy", lambda table: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index.add(city / "questions", **QUIET)
+    monkeypatch.undo()
+    index = PlaceIndex.build(tmp_path / "photos", tmp_path / "i", **QUIET)
+    assert len(index.about.sources) == 2 and len(index) == 120 and index.about.stale == 0
+    assert index.about.by_place.questions == 120
+
+
+def test_questions_of_your_own(city, tmp_path):
+    "They measure where the collection itself is too small, and stay when photographs leave."
+    how = dict(model=str(city / "tiny.safetensors"), size=64, **PLAIN)
+    shoot(tmp_path / "few", range(12), 0)
+    index = PlaceIndex.build(tmp_path / "few", tmp_path / "i", **how)
+    assert index.about.by_place is None and "at least 20" in index.about.unsure
+    shutil.copytree(city / "questions", tmp_path / "asked")
+    for day in (3, 4):
+        shoot(tmp_path / "asked", range(12), day)
+    for i in range(30):  # without a place: neither right nor wrong
+        shutil.copy(city / "strangers" / os.listdir(city / "strangers")[i], tmp_path / f"asked/no{i}.jpg")
+    index.calibrate(tmp_path / "asked", **QUIET)
+    told = index.about.by_place
+    assert told.condition == "questions" and told.questions == 40 + 24 and told.errors
+    index.remove(index.rows(["id"])["id"][0], say=lambda text: None)
+    assert index.about.by_place == told and len(index) == 11
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/x.jpg").write_bytes(b"x")
+    with pytest.raises(ValueError, match="not one of 1 photographs can be read"):
+        index.calibrate(tmp_path / "none", **QUIET)
+
+
+def test_answers_that_were_not_measured_say_so(city, tmp_path):
+    "A filter, other points, photographs that are gone: how sure is not known."
+    how = dict(model=str(city / "tiny.safetensors"), size=64, **QUIET)
+    shutil.copytree(city / "photos", tmp_path / "photos")
+    index = PlaceIndex.build(tmp_path / "photos", tmp_path / "i", verify=2, **how)
+    photo = sorted((city / "questions").iterdir())[3]
+    assert index.locate(photo).confidence is not None
+    for more in (dict(verify=0), dict(year=2024), dict(near=(37.8, -122.4, 50_000))):
+        answer = index.locate(photo, **more)
+        assert answer.known is None and answer.confidence is None and answer.unsure, more
+    shutil.move(tmp_path / "photos", tmp_path / "elsewhere")
+    answer = index.locate(photo)
+    assert answer.known is None and "is not there to be compared" in str(answer) and answer.lat is not None
+    out = good(command("locate", photo, "--index", tmp_path / "i", "--json"))
+    assert json.loads(out)["known"] is None, "nothing but JSON on stdout"
+
+
+def test_a_folder_with_a_model_of_its_own(city, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="holds 'model.safetensors' and is no index"):
+        PlaceIndex.build(city / "photos", tmp_path, **QUIET)
+    assert (tmp_path / "model.safetensors").read_bytes() == b"mine"
+
+
+def test_what_index_json_may_not_say(index, tmp_path):
+    copy = shutil.copytree(index.folder, tmp_path / "i")
+    said = json.loads((copy / "index.json").read_text())
+    for change in (dict(removed=None), dict(removed=[1]), dict(sources=[]), dict(sources=[dict(x=1)])):
+        (copy / "index.json").write_text(json.dumps(said | change))
+        with pytest.raises(ValueError, match="index.json: is not what an index writes"):
+            PlaceIndex.open(copy)
+    said.pop("verify")
+    (copy / "index.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match="index.json: is not what an index writes"):
+        PlaceIndex.open(copy)
 
 
 def test_lists_and_filters_find_what_all_find(tmp_path):
@@ -313,6 +463,13 @@ def test_the_command_line(city, index, tmp_path):
         (("index", "build", tmp_path / "none", "--to", tmp_path / "i"), "no such folder"),
         (("index", "build", city / "photos", "--to", index.folder, "-p", "size", "96"), "was made by"),
         (("index", "add", index.folder, tmp_path), "no images in it"),
+        (("locate", photo, "--index", city / "photos"), "no index in it"),
+        (("locate", photo, "--index", index.folder, "-p", "near", "-99,151.2,500"), "near=(-99.0, 151.2"),
+        (
+            ("locate", photo, "--index", index.folder, "-p", "drive", "true", "-p", "year", "2024"),
+            "leave out year",
+        ),
+        (("index", "remove", index.folder, "nobody.jpg"), "its ids are paths such as '@"),
         (("index", "info", index.folder, "-p", "k", "3"), "has no settings"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)):

@@ -80,12 +80,12 @@ def look_for_gps(part: Part, most: int = 50):
     found = exif.read_all(part.root, [name for name in some if (part.root / name).is_file()])
     placed = sum(not t.why for t in found)
     if not placed:
-        text = "nothing tells where they were taken (neither names, nor GPS, nor a csv): they can be searched"
-        part.say("warning", f"{text}, and not trained on as places")
+        text = "nothing tells where they were taken (neither names, nor GPS): they can be searched"
+        part.say("warning", f"{text}, and not trained on as places, unless a csv tells (-p positions FILE)")
         return
     looks = sum(not math.isnan(t.heading) for t in found)
     text = f"{placed} of {len(some)} that were looked at carry GPS, {looks} a direction"
-    part.say("fact", f"{text}: layout=exif reads them")
+    part.say("fact", f"{text}: an index takes them by itself, a training with layout=exif")
 
 
 def part_of_folder(name: str, root: Path) -> Part:

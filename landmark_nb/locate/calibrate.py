@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
-from ..core import Ranking, rng
+from ..core import Ranking, note_progress, rng
 from .collect import kept_vectors
 from .estimate import Agreement, agree_on_place, group_of, mean_place, with_points
 from .sureness import Sureness, by_others, fit_sureness, signs_of, threshold_on
@@ -78,7 +79,7 @@ class Reader:
 
     def __call__(self, rows: pl.DataFrame) -> Facts:
         at = table_points(rows, self.as_degrees)
-        numbers = self.labels.of(rows["label"]), self.days.of(rows["date"])
+        numbers = self.labels.of(rows["label"]), self.days.of(rows["date"].str.head(10))
         return Facts(at, *numbers, rows["digest"].to_numpy(), np.array(rows["id"].to_list(), object))
 
 # %% ../../nbs/locate/06_calibrate.ipynb #bee633dd
@@ -112,10 +113,11 @@ def conditions(
     right = same(asked.label, block.label) if by_label else metres <= radius
     others = asked.digest[:, None] != block.digest[None]
     near = metres <= max(4 * radius, 100)
+    dated = (asked.day >= 0)[:, None] & (block.day >= 0)
     may = dict(
         others=others,
-        spot=others & ~(metres <= radius / 10),
-        day=others & ~same(asked.day, block.day),
+        spot=others & (metres > radius / 10),
+        day=others & dated & ~same(asked.day, block.day),
         stranger=others & ~right & (by_label | ~near),
     )
     return may, right
@@ -282,7 +284,7 @@ def error_curve(
     "Metres within which two of three lie, for answers more and more sure; never rising."
     placed = np.isfinite(off)
     order = np.argsort(confidence[placed], kind="stable")
-    parts = [p for p in np.array_split(order, pieces) if len(p) >= 5]
+    parts = np.array_split(order, min(pieces, len(order) // 5) or 1) if len(order) >= 5 else []
     sure = [float(np.median(confidence[placed][p])) for p in parts]
     metres = np.minimum.accumulate([np.quantile(off[placed][p], share) for p in parts]) if parts else []
     return tuple(zip(sure, map(float, metres)))
@@ -331,10 +333,12 @@ def look_closer(
     questions: list[str],  # their ids
     points: Points,
     verify: int,  # first matches that are compared
+    progress: bool = False,
 ):
     "Let points that agree raise the scores of what was found."
     inliers = np.zeros(found.scores.shape, np.int64)
-    for i, name in enumerate(questions):
+    show = dict(desc="asking itself", unit="question", disable=not progress, **note_progress)
+    for i, name in enumerate(tqdm(questions, **show)):
         some = [other for other in found.ids[i, :verify] if other is not None]
         inliers[i, : len(some)] = points(name, some)
     found.reorder(with_points(found.scores, inliers))
@@ -382,6 +386,7 @@ def calibrate(
     seed: int = 0,
     points: Points | None = None,  # compares a question with photographs of the table, by their ids
     verify: int = 0,  # first matches that are compared so
+    progress: bool = False,
 ) -> Calibration:
     "Ask the collection. Raises `ValueError` where too few photographs have a place (or a label), or answers."
     rows = sample_questions(table, by_label, most, seed) if questions is None else questions[0]
@@ -398,5 +403,5 @@ def calibrate(
     condition = hardest(found) if questions is None else "others"
     said = "questions" if questions is not None else condition
     for name in (condition, "stranger") if verify else ():
-        look_closer(found[name], rows["id"].to_list(), points, verify)
+        look_closer(found[name], rows["id"].to_list(), points, verify, progress)
     return learn(found[condition], found["stranger"], asked, radius, by_label, rules, said)

@@ -33,7 +33,7 @@ from landmark_nb.locate.table import (
     remove_rows,
     vectors_of,
 )
-from .where import WHERE, read_where, with_labels
+from .where import WHERE, from_exif, read_where, with_labels
 from ..search.extract import content_digest, describe, image_batches
 from ..search.store import DESCRIBED, MARK
 
@@ -53,7 +53,11 @@ def listed(
     removed: tuple[str, ...] = (),  # ids of the index, or folders of them (ending with /), that are left out
 ) -> list[str]:
     "The photographs of a folder. Raises `ValueError` where there is none, `FileNotFoundError` for no folder."
-    ids = list(list_images(source.path))
+    try:
+        ids = list(list_images(source.path))
+    except FileNotFoundError as e:
+        text = "where its photographs have moved, index build NEW-FOLDER --to INDEX says so"
+        raise FileNotFoundError(f"{e}; {text}") from e
     if not ids:
         raise ValueError(f"{printable(source.path)}: no images in it; nothing is changed")
     folders = tuple(name for name in removed if name.endswith("/"))
@@ -251,10 +255,11 @@ def where_of(
     ids: list[str],  # of the folder
     fresh: list[str],  # of these, the new and changed ones
     there: pl.DataFrame,  # of the table, with the columns of `WHERE`
+    anew: bool = False,  # all are looked at, whatever the table says
 ) -> tuple[str, pl.DataFrame]:  # what was read; a row a photograph
     "Where the photographs of a folder were taken."
     positions = source.positions
-    if positions != "exif" or len(fresh) == len(ids):
+    if anew or positions != "exif" or len(fresh) == len(ids):
         positions, where = read_where(source.path, ids, positions)
         return positions, with_labels(where, source.labels)
     own = there.filter(belongs(source, there["id"])).with_columns(
@@ -263,7 +268,7 @@ def where_of(
     old = own.filter(~pl.col("id").is_in(fresh)).select(list(WHERE))
     if not fresh:
         return positions, old
-    where = read_where(source.path, fresh, "auto")[1]  # the new ones may all be without
+    where = from_exif(source.path, fresh)  # which may all be without
     return positions, pl.concat([old, with_labels(where, source.labels)])
 
 # %% ../../nbs/locate/05_collect.ipynb #b30aa63d
@@ -295,6 +300,7 @@ def bring_up_to_date(
     batch: int = 16,
     progress: bool = True,
     on_bad=print,
+    anew: bool = False,  # positions or labels come from elsewhere than before
 ) -> Done:
     """Let the table hold what the folder holds. Raises as `listed` and `read_where` do, before it writes."""
     ids = listed(source, removed)
@@ -302,7 +308,7 @@ def bring_up_to_date(
     there = read_rows(table, list(COLUMNS))
     found = compare(source, ids, there)
     fresh = found.new + found.changed
-    positions, where = where_of(source, ids, fresh, there)
+    positions, where = where_of(source, ids, fresh, there, anew)
     again = sorted({*found.touched, *moved(source, ids, where, there)} - set(fresh))
     bad, written = [], []
     show = dict(desc="describing", unit="img", disable=not progress, **note_progress)

@@ -30,7 +30,7 @@ def time_words(seconds: float) -> str:
 def open_video(path):  # an open `cv2.VideoCapture`
     "Raises `FileNotFoundError` for no file, `ValueError` for one that is no video."
     open_file(path).close()
-    video = opencv().VideoCapture(os.fspath(path), opencv().CAP_FFMPEG)
+    video = opencv().VideoCapture(os.path.abspath(path), opencv().CAP_FFMPEG)
     if not video.isOpened():
         raise ValueError(f"{printable(path)}: cannot be read as a video")
     return video
@@ -77,5 +77,7 @@ def questions_in(
         elif path.lower().endswith(VIDEOS):
             yield from frames(path, every, say)
         else:
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{printable(path)}: no such photograph, folder or video")
             open_file(path).close()
             yield printable(path), path

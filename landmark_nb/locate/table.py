@@ -94,7 +94,9 @@ def within(
 
 # %% ../../nbs/locate/01_table.ipynb #b297c511
 def within_metres(east: float, north: float, metres: float) -> str:
-    "The same for places in metres of an unknown zone."
+    "The same for places in metres of an unknown zone. Raises `ValueError` for a place that is none."
+    if not (math.isfinite(east) and math.isfinite(north) and 0 < metres < math.inf):
+        raise ValueError(f"near=({east}, {north}, {metres}): must be three numbers, metres more than 0")
     return f"pow(east - ({float(east)}), 2) + pow(north - ({float(north)}), 2) <= {float(metres) ** 2}"
 
 # %% ../../nbs/locate/01_table.ipynb #c5634221

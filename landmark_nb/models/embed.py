@@ -708,6 +708,8 @@ def model_from(
         return load_model(fetch_file(weights))
     if is_published(weights) or path.suffix == ".safetensors":
         return load_model(weights if is_published(weights) else path)
+    if (path / "index.json").is_file():  # an index of photographs
+        return load_model(path / "model.safetensors")
     if path.is_file():
         advice = "must end in .safetensors; what others published is named NAME:FILE"
         raise ValueError(f"{weights}: {advice}")
