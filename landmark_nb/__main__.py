@@ -6,8 +6,8 @@
 __all__ = ['FOLDER', 'PHOTOS', 'INDEX_COMMANDS', 'given', 'settings_help', 'train', 'train_help', 'SearchConfig', 'search',
            'found_rows', 'EvaluateConfig', 'evaluate', 'measure_run', 'DoctorConfig', 'examine', 'PlaceConfig', 'place',
            'ShortenConfig', 'make_short', 'ExportConfig', 'export', 'report', 'add_command', 'whole_values',
-           'pairs_on_line', 'help_of', 'add_index_commands', 'index_command', 'find_places', 'parser', 'add_away',
-           'nothing_to_save', 'train_till_stopped', 'main', 'is_ours', 'command_line']
+           'pairs_on_line', 'help_of', 'add_index_commands', 'index_command', 'find_places', 'CommandLine', 'parser',
+           'add_away', 'nothing_to_save', 'train_till_stopped', 'main', 'is_ours', 'command_line']
 
 # %% ../nbs/07_main.ipynb #bda3102e
 import argparse
@@ -401,12 +401,19 @@ def find_places(line: argparse.Namespace, settings: dict):
     locate(line.photos, line.index, settings, line.form or "text")
 
 # %% ../nbs/07_main.ipynb #7008fdd2
+class CommandLine(argparse.ArgumentParser):
+    "A parser that says how settings are given to whoever writes --NAME."
+
+    def error(self, message: str):
+        "Say it, and end with exit code 2."
+        hint = "; settings are given as -p NAME VALUE" if "unrecognized arguments: --" in message else ""
+        super().error(f"{message}{hint}")
+
+
 def parser(argv: list[str]) -> argparse.ArgumentParser:
     "The command line, with every command's settings in its help."
     asked = "-h" in argv or "--help" in argv
-    main_parser = argparse.ArgumentParser(
-        "python -m landmark_nb", description="landmark_nb by the command line."
-    )
+    main_parser = CommandLine("python -m landmark_nb", description="landmark_nb by the command line.")
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     of_train = train_help(pairs_on_line(argv)) if asked and "train" in argv else ""
     add_command(commands, "train", "Train a recipe, from data to report.", of_train)

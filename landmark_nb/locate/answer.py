@@ -6,7 +6,7 @@
 __all__ = ['PERHAPS', 'NOWHERE', 'FLAT', 'SIDE', 'INK', 'GREEN', 'GREY', 'RED', 'ANSWER_CSS', 'Match', 'Answer', 'place_words',
            'sure_words', 'said_words', 'verdict_words', 'match_words', 'as_text', 'badge', 'as_row', 'feature',
            'as_features', 'ground', 'round_length', 'tag', 'dot', 'scale_bar', 'cross', 'map_reach', 'draw_map',
-           'match_card', 'as_html']
+           'shortened', 'match_card', 'as_html']
 
 # %% ../../nbs/locate/04_answer.ipynb #a2213136
 import html
@@ -276,6 +276,7 @@ border-radius:10px;padding:.8rem;max-width:1100px}
 .lm-answer .lm-row{display:flex;flex-wrap:wrap;gap:.8rem;align-items:flex-start}
 .lm-answer .lm-strip{flex-wrap:wrap;flex:1 1 320px}
 .lm-answer .lm-card{width:116px}
+.lm-answer figcaption{white-space:normal;overflow-wrap:anywhere}
 .lm-answer .lm-map{flex:0 0 auto;max-width:100%;height:auto}
 .lm-sure{display:inline-block;border-radius:9px;padding:0 .5rem;color:#fff;background:#5d6b7a;
 font-size:12px;line-height:20px}
@@ -284,12 +285,18 @@ font-size:12px;line-height:20px}
 """
 
 
+def shortened(name: str, most: int = 40) -> str:
+    "A name that fits on a card, by its beginning and its end."
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
 def match_card(m: Match) -> str:
     "A match as a card."
     lines = [x for x in (m.label, f"{m.metres:.0f} m away" if m.metres is not None else "", m.date) if x]
     lines += [f"{m.inliers} points match"] if m.inliers is not None else []
     kind = "right" if m.agrees else "plain"
-    name = m.id.rsplit("/", 1)[-1]
+    name = shortened(m.id.rsplit("/", 1)[-1])
     return card(thumbnail(m.path or m.id, 160), f"{m.score:.2f} {name}", kind, match_words(m), lines=lines)
 
 # %% ../../nbs/locate/04_answer.ipynb #f955f6bc
@@ -298,7 +305,7 @@ def as_html(a: Answer, most: int = 8) -> str:
     mark, word = badge(a)
     image = a.picture if a.picture is not None else a.query
     shown = image if isinstance(image, np.ndarray) else thumbnail(image, 160)
-    asked = card(shown, a.query.rsplit("/", 1)[-1], "query", a.query)
+    asked = card(shown, shortened(a.query.rsplit("/", 1)[-1]), "query", a.query)
     cards = asked + "".join(map(match_card, a.matches[:most]))
     head = f'<h4><span class="lm-sure {mark}">{word}</span> {html.escape(verdict_words(a))}</h4>'
     row = f'<div class="lm-row"><div class="lm-strip">{cards}</div>{draw_map(a)}</div>'

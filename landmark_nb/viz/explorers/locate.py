@@ -1054,7 +1054,9 @@ def with_border(
     "The same answer at another precision."
     if answer.known is None or threshold is None:
         return answer
-    return replace(answer, known=answer.confidence >= threshold, precision=precision)
+    known_from = threshold if np.isfinite(threshold) else None
+    known = answer.confidence >= threshold
+    return replace(answer, known=known, known_from=known_from, precision=precision)
 
 # %% ../../../nbs/viz/explorers/07_locate.ipynb #b96c2f3f
 KEPT = 12  # questions, some 3 MB each
@@ -1181,7 +1183,7 @@ class LocateAsk(LocateNear):
         except (OSError, ValueError) as e:
             return self._refuse(str(e))
         if question.why:
-            return self._refuse(f"not read: {question.why}")
+            return self._refuse(f"{question.name}: not read: {question.why}")
         pictures = (data_uri(shrunk(question.picture, size), 85) for size in (CARD, LARGE))
         others = [a for a in self.asked if not same_question(a.question, question)]
         self.asked = [Asked(question, None, *pictures), *others][:KEPT]
