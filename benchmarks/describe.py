@@ -59,7 +59,8 @@ class Files(Dataset):
 def photographs(folder: str, file: int) -> Manifest:
     "Photographs of one size on disk."
     cfg = WorldConfig(**vars(WORLD) | dict(size=file))
-    return read_sfxl(write_world(cfg, folder, progress=False) / "train")[np.arange(PHOTOGRAPHS)]
+    found = read_sfxl(write_world(cfg, folder, progress=False) / "train")
+    return found[np.arange(min(PHOTOGRAPHS, len(found)))]
 
 
 def net_of(trunk: str) -> Embedder:
