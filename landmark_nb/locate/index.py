@@ -11,9 +11,9 @@ __all__ = ['ENOUGH', 'SAMPLE', 'DIM', 'FORMAT', 'LEAST_SIDE', 'NO_LABEL', 'MOST_
            'calibration_words', 'OpenIndex', 'match_of', 'said_place', 'sure_of', 'by_points', 'Heard',
            'unlike_measured', 'hear', 'weighed', 'about_place', 'about_sureness', 'nobody', 'answer_of',
            'PlaceQuestions', 'chunks', 'check_verify', 'PlacePoints', 'PlaceAnswers', 'check_new', 'begin',
-           'same_model', 'prefix_for', 'begun', 'told_anew', 'positions_path', 'UpdatedIndex', 'matching', 'still_out',
-           'with_folder', 'left_out_as', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'of_folder', 'PlaceIndex',
-           'index_info']
+           'same_model', 'prefix_for', 'begun', 'told_anew', 'positions_path', 'UpdatedIndex', 'id_of_path', 'matching',
+           'still_out', 'with_folder', 'left_out_as', 'ChangedIndex', 'own_questions', 'MeasuredIndex', 'of_folder',
+           'PlaceIndex', 'index_info']
 
 # %% ../../nbs/locate/07_index.ipynb #fe5688d1
 import contextlib
@@ -888,13 +888,23 @@ class UpdatedIndex(PlaceAnswers):
         write_about(self.folder, self.about)
 
 # %% ../../nbs/locate/07_index.ipynb #dcfdecf2
+def id_of_path(name: str, sources: tuple[Source, ...]) -> str:
+    "What the index calls a file or folder that is there; the same text for one outside of its folders."
+    whole = os.path.abspath(name)
+    inside = [s for s in sources if whole.startswith(s.path + os.sep)]
+    if not inside or not os.path.exists(name):
+        return name
+    return inside[0].prefix + os.path.relpath(whole, inside[0].path)
+
+
 def matching(ids: pl.Series, name: str, sources: tuple[Source, ...]) -> list[str]:
-    "The photographs that a name means: one, or all of a folder; a file that is there by its path, too."
-    if os.path.exists(name):
-        whole = os.path.abspath(name)
-        inside = [s for s in sources if whole.startswith(s.path + os.sep)]
-        name = inside[0].prefix + os.path.relpath(whole, inside[0].path) if inside else name
-    own = ids.filter((ids == name) | ids.str.starts_with(name.rstrip("/") + "/"))
+    "The photographs that a name means: one, or all of a folder, by its id or by its path."
+
+    def of(name: str) -> pl.Series:
+        return ids.filter((ids == name) | ids.str.starts_with(name.rstrip("/") + "/"))
+
+    own = of(name)
+    own = own if len(own) else of(id_of_path(name, sources))
     return own.sort().to_list()
 
 # %% ../../nbs/locate/07_index.ipynb #b22ce005
@@ -958,7 +968,7 @@ class ChangedIndex(UpdatedIndex):
         if missing:
             raise ValueError(
                 f"{printable(self.folder)}: no photograph {missing[0]!r} in it, and no folder of any;"
-                f" its ids are paths such as {ids[0]!r}"
+                f" {f'its ids are paths such as {ids[0]!r}' if len(ids) else 'it is empty'}"
             )
         every = sorted(set().union(*gone.values()))
         with open_lock(self.folder):
