@@ -5,6 +5,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# few tests that each start many processes: begun first, so that two workers end together (--no-loadscope-reorder)
+LONG = (
+    "test_stop",
+    "test_dcosplace",
+    "test_explorers",
+    "test_landmark_kills",
+    "test_cosplace",
+    "test_network",
+)
+
+
+def pytest_collection_modifyitems(items):
+    "Long files first; within a file, and among the others, the order stays."
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

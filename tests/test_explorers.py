@@ -293,7 +293,7 @@ def test_locate(opened):
     expect(verdict).to_have_attribute("data-verdict", "not in this collection")
     assert cards.inner_html() != shown and figure_values(x) != ground
     upload(x, "notes.png", b"these are notes")
-    expect(message).to_contain_text("not read: notes.png")
+    expect(message).to_contain_text("notes.png: not read")
     expect(pair).to_contain_text(EVIL)
 
     examples.nth(2).click()  # at night: sure enough for 0.7, not for 0.9
