@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# few tests that each start many processes: begun first, so that two workers end together (--no-loadscope-reorder)
-LONG = (
+# files of few tests that start many processes: begun first, so that both workers end together
+LONG = ("test_stop", "test_dcosplace", "test_explorers", "test_landmark_kills", "test_cosplace", "test_network")
     "test_stop",
     "test_dcosplace",
     "test_explorers",
