@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # files of few tests that start many processes: begun first, so that both workers end together
-LONG = ("test_stop", "test_dcosplace", "test_explorers", "test_landmark_kills", "test_cosplace", "test_network")
+LONG = (
     "test_stop",
     "test_dcosplace",
     "test_explorers",
