@@ -231,16 +231,15 @@ def as_listed(
     root="",  # that folder
 ) -> list[str]:  # as `ids` has them; what is no photograph of the folder stays
     "Photographs by the names that the folder has for them."
-    known, bare = set(ids), {}
+    known, meant = set(ids), {}
     for name in ids:
-        stem = os.path.splitext(name)[0].lower()
-        bare[stem] = None if stem in bare else name
+        for short in {name.lower(), os.path.splitext(name)[0].lower()}:
+            meant[short] = None if short in meant else name
     out = []
     for name in names:
         tried = list(forms(name, str(root)))
-        stems = [form.lower() for form in tried] + [os.path.splitext(form)[0].lower() for form in tried]
         exact = next((form for form in tried if form in known), None)
-        out.append(exact or next((bare[stem] for stem in stems if bare.get(stem)), name))
+        out.append(exact or next((meant[f.lower()] for f in tried if meant.get(f.lower())), name))
     return out
 
 # %% ../../nbs/locate/00_where.ipynb #a11ce005
